@@ -1,0 +1,139 @@
+//! The agent itself: what it uses, and what it had to drop.
+
+use super::{CollectError, Collector, Reading};
+use crate::{counters::Counters, os_clock};
+use std::sync::Arc;
+
+/// The names this collector emits.
+pub const DESCRIBED: &[&str] = &[
+    "agent_collector_failures_total",
+    "agent_cpu_seconds_total",
+    "agent_dropped_batches_total",
+    "agent_push_failures_total",
+    "agent_queue_batches",
+    "agent_rejected_batches_total",
+    "agent_resident_bytes",
+];
+
+/// What the agent knows of itself.
+#[derive(Debug)]
+pub struct ItselfReading {
+    /// Resident memory in bytes; absent where it cannot be read.
+    pub resident_bytes: Option<u64>,
+    /// Seconds of processor time.
+    pub cpu_s: f64,
+    /// Batches in the queue.
+    pub queue_batches: usize,
+    /// Batches dropped because the queue was full.
+    pub dropped_batches: u64,
+    /// Pushes that failed and are tried again.
+    pub push_failures: u64,
+    /// Batches the server refused for good.
+    pub rejected_batches: u64,
+    /// Failures by collector.
+    pub collector_failures: Vec<(&'static str, u64)>,
+}
+
+/// Reads the agent.
+pub struct Itself {
+    counters: Arc<Counters>,
+    queue_batches: Box<dyn Fn() -> usize + Send>,
+}
+
+impl Itself {
+    /// A collector over the agent's counters and its queue's length.
+    pub fn new(counters: Arc<Counters>, queue_batches: Box<dyn Fn() -> usize + Send>) -> Self {
+        Self { counters, queue_batches }
+    }
+
+    fn read(&self, resident_bytes: Option<u64>) -> ItselfReading {
+        ItselfReading {
+            resident_bytes,
+            cpu_s: os_clock::process_cpu_s(),
+            queue_batches: (self.queue_batches)(),
+            dropped_batches: self.counters.dropped_batches.get(),
+            push_failures: self.counters.push_failures.get(),
+            rejected_batches: self.counters.rejected_batches.get(),
+            collector_failures: self.counters.collector_failures().collect(),
+        }
+    }
+}
+
+impl Collector for Itself {
+    fn collect(&mut self, readings: &mut Vec<Reading>) -> Result<(), CollectError> {
+        let statm = std::fs::read_to_string("/proc/self/statm");
+        let resident_bytes =
+            statm.as_deref().ok().and_then(|text| resident_bytes(text, rustix::param::page_size() as u64));
+        readings.extend(samples(&self.read(resident_bytes)));
+        match (statm, resident_bytes) {
+            (Err(error), _) => Err(CollectError::unreadable("/proc/self/statm", error)),
+            (Ok(_), None) => Err(CollectError::Absurd("/proc/self/statm has no second number")),
+            (Ok(_), Some(_)) => Ok(()),
+        }
+    }
+}
+
+/// Resident bytes out of `/proc/self/statm`: its second number, in pages (`man 5 proc_pid_statm`).
+fn resident_bytes(statm: &str, page_bytes: u64) -> Option<u64> {
+    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    pages.checked_mul(page_bytes)
+}
+
+/// The samples of a reading.
+pub fn samples(reading: &ItselfReading) -> Vec<Reading> {
+    let mut samples = vec![
+        Reading::plain("agent_cpu_seconds_total", reading.cpu_s),
+        Reading::plain("agent_queue_batches", reading.queue_batches as f64),
+        Reading::plain("agent_dropped_batches_total", reading.dropped_batches as f64),
+        Reading::plain("agent_push_failures_total", reading.push_failures as f64),
+        Reading::plain("agent_rejected_batches_total", reading.rejected_batches as f64),
+    ];
+    let resident = |bytes| Reading::plain("agent_resident_bytes", bytes as f64);
+    samples.extend(reading.resident_bytes.map(resident));
+    samples.extend(reading.collector_failures.iter().map(|(noun, count)| {
+        Reading::labelled("agent_collector_failures_total", "collector", noun, *count as f64)
+    }));
+    samples
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_that_is_dropped_is_told() {
+        let reading = ItselfReading {
+            resident_bytes: Some(4_096),
+            cpu_s: 0.25,
+            queue_batches: 3,
+            dropped_batches: 4,
+            push_failures: 5,
+            rejected_batches: 6,
+            collector_failures: vec![("cpu", 7), ("disk", 0)],
+        };
+        let failures =
+            |noun, count| Reading::labelled("agent_collector_failures_total", "collector", noun, count);
+        assert_eq!(
+            samples(&reading),
+            [
+                Reading::plain("agent_cpu_seconds_total", 0.25),
+                Reading::plain("agent_queue_batches", 3.0),
+                Reading::plain("agent_dropped_batches_total", 4.0),
+                Reading::plain("agent_push_failures_total", 5.0),
+                Reading::plain("agent_rejected_batches_total", 6.0),
+                Reading::plain("agent_resident_bytes", 4_096.0),
+                failures("cpu", 7.0),
+                failures("disk", 0.0),
+            ]
+        );
+    }
+
+    #[test]
+    fn resident_memory_is_the_second_number_of_statm() {
+        // /proc/self/statm of `cat` on Linux 6.1.
+        assert_eq!(resident_bytes("1376 488 403 5 0 113 0\n", 4_096), Some(488 * 4_096));
+        for bad in ["", "1376", "1376 x", "1 18446744073709551615"] {
+            assert_eq!(resident_bytes(bad, 4_096), None, "{bad}");
+        }
+    }
+}

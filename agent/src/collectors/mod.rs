@@ -1,0 +1,155 @@
+//! What the agent reads of its host. Each collector is one file with the same members in the
+//! same order: `DESCRIBED` (the names it emits), the reading, the collector with its thin
+//! read, and `samples`, the pure way from reading to samples, which the tests call.
+
+pub mod cpu;
+pub mod disk;
+pub mod itself;
+pub mod load;
+pub mod memory;
+pub mod network;
+pub mod uptime;
+
+use crate::counters::Counters;
+use edgewatch_shared::limits::LABEL_VALUE_BYTES_MAX;
+use log::{info, warn};
+use std::sync::Arc;
+
+/// One value of one series, not yet stamped.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    /// A name of the metric catalogue.
+    pub name: &'static str,
+    /// The label that tells the series apart, where there are several.
+    pub label: Option<(&'static str, String)>,
+    /// Rounded to what the source can tell.
+    pub value: f64,
+}
+
+impl Reading {
+    /// A value of the only series of its name.
+    pub fn plain(name: &'static str, value: f64) -> Self {
+        Self { name, label: None, value }
+    }
+
+    /// A value of the series with this label.
+    pub fn labelled(name: &'static str, key: &'static str, text: &str, value: f64) -> Self {
+        Self { name, label: Some((key, text.to_owned())), value }
+    }
+
+    /// Whether the server takes it: one bad sample would cost its whole batch.
+    fn is_legal(&self) -> bool {
+        let label_fits = |(_, text): &(&str, String)| (1..=LABEL_VALUE_BYTES_MAX).contains(&text.len());
+        self.value.is_finite() && self.label.as_ref().is_none_or(label_fits)
+    }
+}
+
+/// `value` to two decimals: what a percentage or a load average can tell.
+pub fn to_hundredths(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
+}
+
+/// The share of `part` in `whole` in percent, to two decimals.
+pub fn percentage(part: u64, whole: u64) -> f64 {
+    to_hundredths(part as f64 / whole as f64 * 100.0)
+}
+
+/// Why a collector has no or not all of its readings.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectError {
+    /// The operating system does not tell.
+    #[error("{what} cannot be read: {why}")]
+    Unreadable {
+        /// What was asked for.
+        what: String,
+        /// What it said.
+        why: String,
+    },
+    /// The operating system tells something that cannot be.
+    #[error("{0}")]
+    Absurd(&'static str),
+    /// A reading that the server would refuse.
+    #[error("a reading of {0} has an empty or overlong label, or no finite value")]
+    Illegal(&'static str),
+}
+
+impl CollectError {
+    fn unreadable(what: &str, why: impl std::fmt::Display) -> Self {
+        Self::Unreadable { what: what.to_owned(), why: why.to_string() }
+    }
+}
+
+/// Reads one noun of the host.
+pub trait Collector: Send {
+    /// Adds what it reads to `readings`. On an error, what was added before it counts.
+    fn collect(&mut self, readings: &mut Vec<Reading>) -> Result<(), CollectError>;
+}
+
+/// The nouns, in the order in which they are read; the `collector` label of `agent_collector_failures_total`.
+pub const NOUNS: [&str; 7] = ["cpu", "memory", "disk", "network", "load", "uptime", "itself"];
+
+/// The names each of [`NOUNS`] emits, in the same order.
+pub const DESCRIBED: [&[&str]; NOUNS.len()] = [
+    cpu::DESCRIBED,
+    memory::DESCRIBED,
+    disk::DESCRIBED,
+    network::DESCRIBED,
+    load::DESCRIBED,
+    uptime::DESCRIBED,
+    itself::DESCRIBED,
+];
+
+/// All collectors; one that fails costs itself only.
+pub struct Collectors {
+    all: [Box<dyn Collector>; NOUNS.len()],
+    failing: [bool; NOUNS.len()],
+    counters: Arc<Counters>,
+}
+
+impl Collectors {
+    /// The collectors of this host; the processors are read a first time.
+    pub fn of_this_host(counters: Arc<Counters>, queue_batches: Box<dyn Fn() -> usize + Send>) -> Self {
+        let all: [Box<dyn Collector>; NOUNS.len()] = [
+            Box::new(cpu::Cpu::new()),
+            Box::new(memory::Memory::new()),
+            Box::new(disk::Disk::new()),
+            Box::new(network::Network::new()),
+            Box::new(load::Load),
+            Box::new(uptime::Uptime),
+            Box::new(itself::Itself::new(Arc::clone(&counters), queue_batches)),
+        ];
+        Self { all, failing: [false; NOUNS.len()], counters }
+    }
+
+    /// One round: every collector's readings. Failures are counted, and said when they begin and end.
+    pub fn collect(&mut self) -> Vec<Reading> {
+        let mut readings = Vec::new();
+        for ((noun, collector), failing) in NOUNS.iter().zip(&mut self.all).zip(&mut self.failing) {
+            let start = readings.len();
+            let mut result = collector.collect(&mut readings);
+            if let Some(illegal) = drop_illegal(&mut readings, start) {
+                result = result.and(Err(CollectError::Illegal(illegal)));
+            }
+            match (&result, *failing) {
+                (Err(error), false) => warn!("collector {noun}: {error}"),
+                (Ok(()), true) => info!("collector {noun} reads again"),
+                _ => {}
+            }
+            *failing = result.is_err();
+            if *failing {
+                self.counters.count_collector_failure(noun);
+            }
+        }
+        readings
+    }
+}
+
+/// Drops what the server would refuse among `readings[start..]`; returns the name of one such reading.
+fn drop_illegal(readings: &mut Vec<Reading>, start: usize) -> Option<&'static str> {
+    let illegal = readings.iter().skip(start).find(|reading| !reading.is_legal())?.name;
+    readings.retain(Reading::is_legal);
+    Some(illegal)
+}
+
+#[cfg(test)]
+mod tests;

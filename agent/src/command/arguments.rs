@@ -1,0 +1,217 @@
+//! The command line.
+
+use crate::settings::registry::{self, SETTINGS};
+use edgewatch_shared::catalogue::nearest_of;
+use lexopt::{Arg, Parser, ValueExt};
+use std::{collections::BTreeMap, ffi::OsString};
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Collect and push until told to stop.
+    Run,
+    /// Print one collection and whether the server answers.
+    Check,
+    /// Become one of the server's hosts.
+    Enroll(EnrollArguments),
+    /// Print the version.
+    Version,
+    /// Print the help.
+    Help,
+}
+
+/// What `enroll` is told beside the settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EnrollArguments {
+    /// The server; a setting can say it as well.
+    pub url: Option<String>,
+    /// The enrolment token; a setting can say it as well.
+    pub token: Option<String>,
+    /// Tags for the host.
+    pub tags: Vec<String>,
+    /// Whether to replace what an earlier enrolment left.
+    pub force: bool,
+}
+
+/// A command line, read.
+#[derive(Debug)]
+pub struct Arguments {
+    /// What to do.
+    pub command: Command,
+    /// Settings by flag.
+    pub flags: BTreeMap<&'static str, String>,
+}
+
+/// Why a command line makes no sense.
+#[derive(Debug, thiserror::Error)]
+pub enum UsageError {
+    /// Nothing to do.
+    #[error("no command; try edgewatch-agent --help")]
+    NoCommand,
+    /// Something that is no command.
+    #[error("unknown command {command:?}; did you mean {nearest:?}?")]
+    UnknownCommand {
+        /// As said.
+        command: String,
+        /// What it may have meant.
+        nearest: &'static str,
+    },
+    /// Something that is no flag of this command.
+    #[error("unknown flag --{flag}; did you mean --{nearest}?")]
+    UnknownFlag {
+        /// As said.
+        flag: String,
+        /// What it may have meant.
+        nearest: &'static str,
+    },
+    /// A value too many, a value missing, a value that is no text.
+    #[error(transparent)]
+    Value(#[from] lexopt::Error),
+}
+
+const COMMANDS: [&str; 3] = ["run", "check", "enroll"];
+
+/// Reads a command line, without the program's name.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, UsageError> {
+    let mut parser = Parser::from_args(arguments);
+    let mut command = None;
+    let mut flags = BTreeMap::new();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Short('h') | Arg::Long("help") => command = Some(Command::Help),
+            Arg::Short('V') | Arg::Long("version") => command = Some(Command::Version),
+            Arg::Long(flag) => {
+                let flag = flag.to_owned();
+                read_flag(&flag, &mut parser, command.as_mut(), &mut flags)?;
+            }
+            Arg::Value(value) => read_value(value.string()?, &mut command)?,
+            Arg::Short(_) => return Err(argument.unexpected().into()),
+        }
+        if matches!(command, Some(Command::Help | Command::Version)) {
+            break;
+        }
+    }
+    Ok(Arguments { command: command.ok_or(UsageError::NoCommand)?, flags })
+}
+
+fn read_flag(
+    flag: &str,
+    parser: &mut Parser,
+    command: Option<&mut Command>,
+    flags: &mut BTreeMap<&'static str, String>,
+) -> Result<(), UsageError> {
+    if let Some(Command::Enroll(enroll)) = command {
+        match flag {
+            "tag" => {
+                enroll.tags.push(parser.value()?.string()?);
+                return Ok(());
+            }
+            "force" => {
+                enroll.force = true;
+                return Ok(());
+            }
+            _ => {}
+        }
+    }
+    let Some(setting) = registry::by_flag(flag) else {
+        let known = SETTINGS.iter().map(|setting| setting.flag).chain(["tag", "force"]);
+        return Err(UsageError::UnknownFlag { flag: flag.to_owned(), nearest: nearest_of(flag, known) });
+    };
+    let text = if setting.value.is_empty() {
+        parser.optional_value().map_or_else(|| Ok("true".to_owned()), ValueExt::string)?
+    } else {
+        parser.value()?.string()?
+    };
+    flags.insert(setting.flag, text);
+    Ok(())
+}
+
+fn read_value(text: String, command: &mut Option<Command>) -> Result<(), UsageError> {
+    match command {
+        Some(Command::Enroll(enroll)) if enroll.url.is_none() => enroll.url = Some(text),
+        Some(Command::Enroll(enroll)) if enroll.token.is_none() => enroll.token = Some(text),
+        Some(_) => return Err(lexopt::Error::UnexpectedArgument(text.into()).into()),
+        None => {
+            *command = Some(match text.as_str() {
+                "run" => Command::Run,
+                "check" => Command::Check,
+                "enroll" => Command::Enroll(EnrollArguments::default()),
+                "help" => Command::Help,
+                "version" => Command::Version,
+                _ => {
+                    return Err(UsageError::UnknownCommand {
+                        nearest: nearest_of(&text, COMMANDS.into_iter()),
+                        command: text,
+                    });
+                }
+            });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Arguments, String> {
+        parse(line.split_whitespace().map(OsString::from)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn each_command_is_known() {
+        for (line, command) in [
+            ("run", Command::Run),
+            ("check", Command::Check),
+            ("--help", Command::Help),
+            ("run -h", Command::Help),
+            ("--version", Command::Version),
+            ("-V", Command::Version),
+        ] {
+            assert_eq!(read(line).unwrap().command, command, "{line}");
+        }
+    }
+
+    #[test]
+    fn enrolment_takes_server_token_tags_and_force() {
+        let line = "enroll https://watch.example t0k3n --tag eu --name web-01 --tag web --force";
+        let arguments = read(line).unwrap();
+        let expected = EnrollArguments {
+            url: Some("https://watch.example".into()),
+            token: Some("t0k3n".into()),
+            tags: vec!["eu".into(), "web".into()],
+            force: true,
+        };
+        assert_eq!(arguments.command, Command::Enroll(expected));
+        assert_eq!(arguments.flags, BTreeMap::from([("name", "web-01".to_owned())]));
+    }
+
+    #[test]
+    fn every_setting_has_a_flag_and_switches_need_no_value() {
+        for setting in SETTINGS {
+            let value = if setting.value.is_empty() { "" } else { " x" };
+            let arguments = read(&format!("run --{}{value}", setting.flag)).unwrap();
+            let text = if setting.value.is_empty() { "true" } else { "x" };
+            assert_eq!(arguments.flags[setting.flag], text, "{}", setting.flag);
+        }
+        let off = read("run --allow-plain-http=false").unwrap();
+        assert_eq!(off.flags["allow-plain-http"], "false");
+    }
+
+    #[test]
+    fn mistakes_are_told_the_nearest() {
+        for (line, message) in [
+            ("", "no command"),
+            ("rum", r#"did you mean "run"?"#),
+            ("run --push-intervall 1s", "did you mean --push-interval?"),
+            ("run --tag eu", "unknown flag --tag"),
+            ("run extra", "unexpected argument"),
+            ("enroll a b c", "unexpected argument"),
+            ("run --url", "missing argument"),
+            ("run -x", "invalid option"),
+        ] {
+            let error = read(line).unwrap_err();
+            assert!(error.contains(message), "{line}: {error}");
+        }
+    }
+}

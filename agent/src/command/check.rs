@@ -1,0 +1,134 @@
+//! `check`: what this host would send, and whether the server is there.
+
+use super::{CommandError, server_and_identity};
+use crate::{
+    clock::{Exchange, corrected_offset_ms},
+    collectors::{Collectors, Reading},
+    counters::Counters,
+    os_clock,
+    push::{
+        client::{Answer, Client, NoAnswer},
+        verdict::refusal,
+    },
+    settings::Settings,
+};
+use edgewatch_shared::TimestampMs;
+use serde::Deserialize;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+/// Milliseconds between the two readings that a processor's share needs.
+const BETWEEN_READINGS_MS: u64 = 1_000;
+
+/// Collects once, prints it, asks the server how it is. Exits with 0 only if the host could push.
+pub fn check(settings: &Settings) -> Result<ExitCode, CommandError> {
+    let mut collectors = Collectors::of_this_host(Arc::new(Counters::default()), Box::new(|| 0));
+    std::thread::sleep(Duration::from_millis(BETWEEN_READINGS_MS));
+    let readings = collectors.collect();
+    say(&format!(
+        "{}{} series every {} s\n",
+        table(&readings),
+        readings.len(),
+        settings.collect_interval_ms / 1_000
+    ));
+    let (url, identity) = server_and_identity(settings)?;
+    say(&format!("would push to {url} as {}", identity.name()));
+    let client = Client::new(url);
+    let alive = ask(&client, "/healthz");
+    let ready = ask(&client, "/readyz");
+    Ok(if alive && ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Prints a line. Who has stopped listening, as `head` does, need not hear it.
+fn say(line: &str) {
+    let _heard = writeln!(io::stdout(), "{line}");
+}
+
+/// Names, labels and values in columns.
+fn table(readings: &[Reading]) -> String {
+    let rows: Vec<(String, &Reading)> = readings
+        .iter()
+        .map(|reading| {
+            let label = reading.label.as_ref();
+            (label.map_or_else(String::new, |(key, text)| format!("{key}={text}")), reading)
+        })
+        .collect();
+    let name_width = readings.iter().map(|reading| reading.name.len()).max().unwrap_or(0);
+    let label_width = rows.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
+    rows.iter()
+        .map(|(label, reading)| {
+            format!("{:name_width$}  {label:label_width$}  {}\n", reading.name, reading.value)
+        })
+        .collect()
+}
+
+/// What health pages may say beside their status.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Health {
+    server_ms: Option<TimestampMs>,
+}
+
+fn ask(client: &Client, path: &str) -> bool {
+    let sent_ms = os_clock::running_ms();
+    let result = client.get(path);
+    let exchange = |server| Exchange { sent_ms, received_ms: os_clock::running_ms(), server };
+    let offset_ms = os_clock::wall().0.saturating_sub(sent_ms);
+    let (line, is_well) = report(path, &result, |server| {
+        corrected_offset_ms(offset_ms, exchange(server)).saturating_sub(offset_ms)
+    });
+    say(&line);
+    is_well
+}
+
+/// One line on an answer, with what this host's clock is off by where the answer tells the time.
+fn report(
+    path: &str,
+    result: &Result<Answer, NoAnswer>,
+    off_by_ms: impl FnOnce(TimestampMs) -> i64,
+) -> (String, bool) {
+    match result {
+        Err(error) => (format!("{path}: no answer: {error}"), false),
+        Ok(answer) => {
+            let health: Health = serde_json::from_slice(&answer.body).unwrap_or_default();
+            let clock = health.server_ms.map_or_else(String::new, |server| {
+                format!(", the server's clock is {} ms ahead of this host's", off_by_ms(server))
+            });
+            if (200..300).contains(&answer.status) {
+                (format!("{path}: HTTP {}{clock}", answer.status), true)
+            } else {
+                (format!("{path}: {}{clock}", refusal(answer).1), false)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest() {
+        let readings =
+            [Reading::plain("load_1m", 0.5), Reading::labelled("disk_used_pct", "mount", "/", 41.25)];
+        assert_eq!(table(&readings), "load_1m                 0.5\ndisk_used_pct  mount=/  41.25\n");
+        assert_eq!(table(&[]), "");
+    }
+
+    #[test]
+    fn an_answer_is_reported_with_the_clock_where_it_tells_it() {
+        let answer =
+            |status, body: &str| Ok(Answer { status, retry_after_s: None, body: body.as_bytes().to_vec() });
+        let told = |status, body| report("/readyz", &answer(status, body), |server| server.0);
+        assert_eq!(told(200, "ok"), ("/readyz: HTTP 200".to_owned(), true));
+        let clock = "/readyz: HTTP 200, the server's clock is 5 ms ahead of this host's".to_owned();
+        assert_eq!(told(200, r#"{"server_ms":5}"#), (clock, true));
+        let body = r#"{"error":{"code":"catalogue_unavailable","message":"D1 is away"}}"#;
+        let refused = "/readyz: catalogue_unavailable: D1 is away".to_owned();
+        assert_eq!(told(503, body), (refused, false));
+    }
+}

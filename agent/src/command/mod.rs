@@ -1,0 +1,138 @@
+//! The commands: what the binary does once it knows what it was told.
+
+pub mod arguments;
+mod check;
+mod enroll;
+mod help;
+mod run;
+
+use crate::{
+    credentials::{Credentials, CredentialsError},
+    facts, logger,
+    push::{client::NoAnswer, identity::Identity},
+    server_url::ServerUrl,
+    settings::{Said, Settings, SettingsError, Sources},
+};
+use arguments::{Arguments, Command, UsageError};
+use std::{collections::BTreeMap, ffi::OsString, io, path::Path, process::ExitCode};
+
+/// Exit code of whoever was called wrongly or is configured wrongly.
+const MISUSED: u8 = 2;
+
+/// Why a command did not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The command line makes no sense.
+    #[error(transparent)]
+    Usage(#[from] UsageError),
+    /// The settings make no sense.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The host's credentials cannot be read or kept.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// Enrolment needs a token.
+    #[error("no enrolment token: edgewatch-agent enroll URL TOKEN, or set EDGEWATCH_TOKEN")]
+    NoEnrollmentToken,
+    /// The host has credentials already.
+    #[error("this host is enrolled already, as {name} at {url} ({path}); --force enrols it anew")]
+    AlreadyEnrolled {
+        /// Its name.
+        name: String,
+        /// Its server.
+        url: String,
+        /// Where its credentials lie.
+        path: String,
+    },
+    /// The server did not answer.
+    #[error("{url} does not answer: {error}")]
+    NoAnswer {
+        /// The server.
+        url: String,
+        /// What happened.
+        error: NoAnswer,
+    },
+    /// The server said no.
+    #[error("{url} refused: {why}")]
+    Refused {
+        /// The server.
+        url: String,
+        /// What it said.
+        why: String,
+    },
+    /// The operating system refuses what the agent cannot do without.
+    #[error("{what}: {error}")]
+    Os {
+        /// What was asked for.
+        what: &'static str,
+        /// What it said.
+        error: io::Error,
+    },
+}
+
+/// Runs the command line. What went wrong is said on standard error.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match arguments::parse(arguments).map_err(CommandError::from).and_then(obey) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("edgewatch-agent: {error}");
+            match error {
+                CommandError::Usage(_) | CommandError::Settings(_) => ExitCode::from(MISUSED),
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn obey(arguments: Arguments) -> Result<ExitCode, CommandError> {
+    match arguments.command {
+        Command::Help => println!("{}", help::text()),
+        Command::Version => println!("{}", help::version()),
+        Command::Run => run::run(&load(&arguments.flags)?)?,
+        Command::Check => return check::check(&load(&arguments.flags)?),
+        Command::Enroll(enroll) => enroll::enroll(&load(&arguments.flags)?, enroll)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Gathers the settings, starts the log, and says what could not be used.
+fn load(flags: &BTreeMap<&'static str, String>) -> Result<Settings, CommandError> {
+    let (settings, warnings) = Settings::load(&Sources {
+        env: &|name| std::env::var_os(name).map(|text| text.to_string_lossy().into_owned()),
+        flags,
+        read: &read_if_there,
+        is_root: rustix::process::geteuid().is_root(),
+    })?;
+    logger::start(settings.log_level);
+    for warning in warnings {
+        log::warn!("{warning}");
+    }
+    Ok(settings)
+}
+
+fn read_if_there(path: &Path) -> io::Result<Option<String>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The server, and who this host is to it: enrolled, or the bearer of a push token.
+fn server_and_identity(settings: &Settings) -> Result<(ServerUrl, Identity), CommandError> {
+    let path = Credentials::path(&settings.state_dir);
+    let Some(credentials) = Credentials::load(&settings.state_dir)? else {
+        let url = settings.server_url(None)?;
+        let token = settings.token.clone();
+        let token = token.ok_or_else(|| SettingsError::NoIdentity(path.display().to_string()))?;
+        let name = settings.host_name(facts::own_name)?;
+        return Ok((url, Identity::PushToken { token, name }));
+    };
+    let enrolled_at = Said { text: credentials.url.clone(), origin: path.display().to_string() };
+    let key = credentials.key().map_err(|error| CredentialsError::Damaged {
+        path: path.display().to_string(),
+        why: error.to_string(),
+    })?;
+    let identity = Identity::Enrolled { id: credentials.host_id, key, name: credentials.name };
+    Ok((settings.server_url(Some(enrolled_at))?, identity))
+}

@@ -1,0 +1,33 @@
+//! The host's agent: collects metrics and pushes them to an Edgewatch server.
+//!
+//! Two threads around a queue. [`recorder`] runs the [`collectors`] at every tick and freezes
+//! what they read into batches; [`push::sender`] delivers the oldest batch of the [`queue`] until
+//! the server has it. Both go by one [`schedule`] and one corrected [`clock`]. The agent
+//! opens no port, runs nothing that a server sends, and needs no privileges.
+//!
+//! Clocks and randomness are handed in by [`command`]; everything that decides is tested without them.
+
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
+pub mod backoff;
+pub mod batch;
+pub mod clock;
+pub mod collectors;
+pub mod command;
+pub mod counters;
+pub mod credentials;
+pub mod facts;
+pub mod logger;
+pub mod os_clock;
+pub mod pending;
+pub mod push;
+pub mod queue;
+pub mod recorder;
+pub mod schedule;
+pub mod server_url;
+pub mod settings;
+pub mod signals;
+pub mod ticks;

@@ -1,0 +1,185 @@
+//! What a server's answer to a push means for the batch.
+
+use super::client::Answer;
+use edgewatch_shared::{
+    ErrorCode, TimestampMs,
+    wire::{ErrorBody, PushReply},
+};
+
+/// Characters of an answer that is not ours which are repeated in a message.
+const EXCERPT_CHARS: usize = 100;
+
+/// What becomes of the batch.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// It is durable.
+    Delivered(PushReply),
+    /// The fault is on the way or at the server: the same batch again, after a pause.
+    Retry {
+        /// What happened.
+        why: String,
+        /// How long the server asked to wait.
+        retry_after_s: Option<u64>,
+    },
+    /// The fault is in who we are, not in what we send: the batch is kept until somebody mends it.
+    Unauthorized {
+        /// What the server said.
+        why: String,
+    },
+    /// Too much at once: in halves it may pass.
+    TooLarge {
+        /// What the server said.
+        why: String,
+    },
+    /// It will never be taken.
+    Rejected {
+        /// What the server said.
+        why: String,
+    },
+}
+
+/// The verdict, and the server's clock where the answer tells it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged {
+    /// What becomes of the batch.
+    pub verdict: Verdict,
+    /// The server's clock.
+    pub server: Option<TimestampMs>,
+}
+
+/// Judges an answer. Only a reply that can be read acknowledges a batch: a page that says 200 is not our server.
+pub fn judge(answer: &Answer) -> Judged {
+    if (200..300).contains(&answer.status) {
+        return judge_success(answer);
+    }
+    let (body, why) = refusal(answer);
+    let server = body.as_ref().and_then(|body| body.server_ms);
+    let code = body.map(|body| body.error.code);
+    let verdict = match (answer.status, code) {
+        (401 | 403, _) | (400..=499, Some(ErrorCode::UnknownHost | ErrorCode::RevokedHost)) => {
+            Verdict::Unauthorized { why }
+        }
+        (413, _) | (400..=499, Some(ErrorCode::TooManySamples)) => Verdict::TooLarge { why },
+        (400..=499, _) if !matches!(answer.status, 408 | 429) => Verdict::Rejected { why },
+        _ => Verdict::Retry { why, retry_after_s: answer.retry_after_s },
+    };
+    Judged { verdict, server }
+}
+
+fn judge_success(answer: &Answer) -> Judged {
+    match serde_json::from_slice::<PushReply>(&answer.body) {
+        Ok(reply) => Judged { server: Some(reply.server_ms), verdict: Verdict::Delivered(reply) },
+        Err(_) => Judged {
+            server: None,
+            verdict: Verdict::Retry {
+                why: format!(
+                    "HTTP {} without an acknowledgement, is this an Edgewatch server? {}",
+                    answer.status,
+                    excerpt(&answer.body)
+                ),
+                retry_after_s: answer.retry_after_s,
+            },
+        },
+    }
+}
+
+/// The error in an answer, where it is one of ours, and what to tell people either way.
+pub fn refusal(answer: &Answer) -> (Option<ErrorBody>, String) {
+    match serde_json::from_slice::<ErrorBody>(&answer.body) {
+        Ok(body) => {
+            let why = format!("{}: {}", body.error.code.as_str(), body.error.message);
+            (Some(body), why)
+        }
+        Err(_) => (None, format!("HTTP {}: {}", answer.status, excerpt(&answer.body))),
+    }
+}
+
+/// The beginning of an answer that is not in our format, on one line.
+fn excerpt(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    words.chars().filter(|c| !c.is_control()).take(EXCERPT_CHARS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, body: &str) -> Answer {
+        Answer { status, retry_after_s: Some(7), body: body.as_bytes().to_vec() }
+    }
+
+    /// The name of the verdict on a status, with and without an error body of ours.
+    fn verdict(status: u16, body: &str) -> &'static str {
+        match judge(&answer(status, body)).verdict {
+            Verdict::Delivered(_) => "delivered",
+            Verdict::Retry { .. } => "retry",
+            Verdict::Unauthorized { .. } => "unauthorized",
+            Verdict::TooLarge { .. } => "too large",
+            Verdict::Rejected { .. } => "rejected",
+        }
+    }
+
+    #[test]
+    fn each_status_has_its_verdict() {
+        for (status, expected) in [
+            (199, "retry"),
+            (301, "retry"),
+            (307, "retry"),
+            (400, "rejected"),
+            (401, "unauthorized"),
+            (403, "unauthorized"),
+            (404, "rejected"),
+            (408, "retry"),
+            (409, "rejected"),
+            (413, "too large"),
+            (415, "rejected"),
+            (429, "retry"),
+            (499, "rejected"),
+            (500, "retry"),
+            (503, "retry"),
+            (599, "retry"),
+        ] {
+            assert_eq!(verdict(status, "<html>"), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_code_says_more_than_its_status() {
+        let body = |code: &str| format!(r#"{{"error":{{"code":"{code}","message":"m"}}}}"#);
+        for (status, code, expected) in [
+            (400, "too_many_samples", "too large"),
+            (404, "unknown_host", "unauthorized"),
+            (410, "revoked_host", "unauthorized"),
+            (400, "invalid_batch", "rejected"),
+            (503, "unknown_host", "retry"),
+        ] {
+            assert_eq!(verdict(status, &body(code)), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn an_acknowledgement_that_cannot_be_read_is_none() {
+        let reply = r#"{"ingested":1,"refused":0,"next_push_ms":60000,"server_ms":5}"#;
+        assert_eq!(verdict(202, reply), "delivered");
+        assert_eq!(judge(&answer(202, reply)).server, Some(TimestampMs(5)));
+        for bad in ["", "{}", "<html>welcome</html>", r#"{"ingested":1}"#] {
+            assert_eq!(verdict(200, bad), "retry", "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_tells_code_message_clock_and_pause() {
+        let body = r#"{"error":{"code":"expired_token","message":"the token has expired"},"server_ms":9}"#;
+        let judged = judge(&answer(401, body));
+        assert_eq!(judged.server, Some(TimestampMs(9)));
+        let why = "expired_token: the token has expired".to_owned();
+        assert_eq!(judged.verdict, Verdict::Unauthorized { why });
+        let Verdict::Retry { why, retry_after_s } =
+            judge(&answer(503, "down\r\n\u{1b}[2J for\n now")).verdict
+        else {
+            panic!("not retried");
+        };
+        assert_eq!((why.as_str(), retry_after_s), ("HTTP 503: down [2J for now", Some(7)));
+    }
+}

@@ -1,0 +1,160 @@
+//! What both threads go by: when the next push is due, and whether to stop.
+
+use edgewatch_shared::limits::PUSH_INTERVAL_MS;
+use std::{
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// Milliseconds between pushes that a server can ask for at the least. Reason: a watched host, not a flood.
+pub const PACE_MS_MIN: i64 = 1_000;
+/// Milliseconds between pushes that a server can ask for at the most. Reason: a host must not fall silent by a typo.
+pub const PACE_MS_MAX: i64 = 15 * 60_000;
+/// Milliseconds between being told to stop and the end, whatever is left. Reason: the 5 s that are promised, and some to exit in.
+pub const FLUSH_MS_MAX: u64 = 4_500;
+
+/// The pace after a reply. The server's usual answer leaves a host to its own setting; any other, within bounds, goes before it.
+pub fn pace_ms(next_push_ms: u64, setting_ms: i64) -> i64 {
+    let asked_ms = i64::try_from(next_push_ms).unwrap_or(i64::MAX);
+    if asked_ms == PUSH_INTERVAL_MS { setting_ms } else { asked_ms.clamp(PACE_MS_MIN, PACE_MS_MAX) }
+}
+
+/// The schedule. Instants are on the clock that only runs forward.
+#[derive(Debug)]
+pub struct Schedule {
+    setting_ms: i64,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    stopping: bool,
+    pace_ms: i64,
+    push_due_ms: i64,
+}
+
+impl Schedule {
+    /// The first push is due at once; from then on one every `setting_ms`, until a server asks for another pace.
+    pub fn new(setting_ms: i64) -> Self {
+        Self {
+            setting_ms,
+            state: Mutex::new(State { stopping: false, pace_ms: setting_ms, push_due_ms: i64::MIN }),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// When the next push is due.
+    pub fn push_due_ms(&self) -> i64 {
+        self.lock().push_due_ms
+    }
+
+    /// A push was made ready at `now_ms`: the next one is due a pace later.
+    pub fn push_made(&self, now_ms: i64) {
+        let mut state = self.lock();
+        state.push_due_ms = now_ms.saturating_add(state.pace_ms);
+    }
+
+    /// A server answered at `now_ms` and asked for the next push in `next_push_ms`.
+    pub fn follow(&self, next_push_ms: u64, now_ms: i64) {
+        let mut state = self.lock();
+        let pace_ms = pace_ms(next_push_ms, self.setting_ms);
+        if pace_ms != self.setting_ms || pace_ms != state.pace_ms {
+            state.pace_ms = pace_ms;
+            state.push_due_ms = now_ms.saturating_add(pace_ms);
+            self.changed.notify_all();
+        }
+    }
+
+    /// From now on nobody waits any more.
+    pub fn stop(&self) {
+        self.lock().stopping = true;
+        self.changed.notify_all();
+    }
+
+    /// Whether to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.lock().stopping
+    }
+
+    /// Waits for `wait_ms`, or until something changes.
+    pub fn wait(&self, wait_ms: i64) {
+        let state = self.lock();
+        if !state.stopping {
+            let _woken = self.changed.wait_timeout(state, duration(wait_ms));
+        }
+    }
+
+    /// Waits for `wait_ms`, whatever changes, unless it is time to stop. Returns whether it is.
+    pub fn wait_unless_stopping(&self, wait_ms: u64) -> bool {
+        let waiting = |state: &mut State| !state.stopping;
+        let wait = Duration::from_millis(wait_ms);
+        let waited = self.changed.wait_timeout_while(self.lock(), wait, waiting);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.stopping
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change is a single assignment or two that belong to different waits.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn duration(wait_ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(wait_ms).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_servers_pace_goes_before_the_setting_within_bounds() {
+        let usual = PUSH_INTERVAL_MS as u64;
+        for (next_push_ms, setting_ms, pace) in [
+            (usual, 10_000, 10_000),
+            (usual, 3_600_000, 3_600_000),
+            (5_000, 60_000, 5_000),
+            (0, 60_000, PACE_MS_MIN),
+            (999, 60_000, PACE_MS_MIN),
+            (900_000, 10_000, PACE_MS_MAX),
+            (900_001, 10_000, PACE_MS_MAX),
+            (u64::MAX, 10_000, PACE_MS_MAX),
+        ] {
+            assert_eq!(pace_ms(next_push_ms, setting_ms), pace, "{next_push_ms}");
+        }
+    }
+
+    #[test]
+    fn the_first_push_is_due_at_once_and_the_next_a_pace_later() {
+        let schedule = Schedule::new(60_000);
+        assert!(schedule.push_due_ms() <= 0);
+        schedule.push_made(5);
+        assert_eq!(schedule.push_due_ms(), 60_005);
+    }
+
+    #[test]
+    fn a_servers_pace_counts_from_its_reply_and_the_own_one_from_push_to_push() {
+        let schedule = Schedule::new(60_000);
+        schedule.push_made(0);
+        schedule.follow(60_000, 300);
+        assert_eq!(schedule.push_due_ms(), 60_000);
+        schedule.follow(5_000, 300);
+        assert_eq!(schedule.push_due_ms(), 5_300);
+        schedule.push_made(5_300);
+        schedule.follow(5_000, 5_400);
+        assert_eq!(schedule.push_due_ms(), 10_400);
+        schedule.follow(60_000, 5_400);
+        assert_eq!(schedule.push_due_ms(), 65_400);
+    }
+
+    #[test]
+    fn nobody_waits_once_it_stops() {
+        let schedule = Schedule::new(60_000);
+        assert!(!schedule.wait_unless_stopping(0));
+        schedule.stop();
+        assert!(schedule.wait_unless_stopping(u64::MAX / 2));
+        schedule.wait(i64::MAX);
+        assert!(schedule.is_stopping());
+    }
+}

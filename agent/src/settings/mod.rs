@@ -1,0 +1,291 @@
+//! What an operator can decide. Environment goes before flag, flag before file, file before default.
+
+mod duration;
+pub mod registry;
+
+use crate::server_url::{ServerUrl, UrlError};
+use edgewatch_shared::{HostName, catalogue::nearest_of, host::HostNameError};
+use log::LevelFilter;
+use registry::{CONFIG, SETTINGS, Setting};
+use std::{
+    collections::BTreeMap,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+};
+
+/// Bounds of `collect_interval` in ms. Reason: below, the agent is the load; above, a chart has holes.
+pub const COLLECT_INTERVAL_MS: RangeInclusive<i64> = 1_000..=300_000;
+/// Bounds of `push_interval` in ms. Reason: below, requests are the cost; above, nobody knows whether the host lives.
+pub const PUSH_INTERVAL_MS: RangeInclusive<i64> = 1_000..=3_600_000;
+/// Bounds of `queue_batches`. Reason: none is no queue; 10,000 batches of a few kB are a week's at one a minute.
+pub const QUEUE_BATCHES: RangeInclusive<i64> = 1..=10_000;
+
+/// Where the configuration file is looked for if nobody names one.
+const CONFIG_FILE: &str = "/etc/edgewatch/agent.toml";
+const STATE_DIR_OF_ROOT: &str = "/var/lib/edgewatch-agent";
+
+/// Why the agent cannot work with what it was told.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The configuration file cannot be read.
+    #[error("configuration file {path}: {why}")]
+    File {
+        /// Which file.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The file has a key that is no setting.
+    #[error("configuration file {path}: unknown key {key:?}; did you mean {nearest:?}?")]
+    UnknownKey {
+        /// Which file.
+        path: String,
+        /// The key.
+        key: String,
+        /// What it may have meant.
+        nearest: &'static str,
+    },
+    /// Nobody said where the server is.
+    #[error(
+        "no server: set EDGEWATCH_URL (or --url, or url in the configuration file), or enrol this host: edgewatch-agent enroll URL TOKEN"
+    )]
+    NoUrl,
+    /// What was said is no server.
+    #[error("{origin}: {error}")]
+    Url {
+        /// Who said it.
+        origin: String,
+        /// What is wrong with it.
+        error: UrlError,
+    },
+    /// Neither enrolled nor given a token.
+    #[error(
+        "this host is not enrolled ({0} is not there): run edgewatch-agent enroll URL TOKEN, or set EDGEWATCH_TOKEN to a push token"
+    )]
+    NoIdentity(String),
+    /// No legal name for the host.
+    #[error("{origin}: {error}; set EDGEWATCH_NAME")]
+    Name {
+        /// Who said it.
+        origin: String,
+        /// What is wrong with it.
+        error: HostNameError,
+    },
+    /// No directory to keep credentials in.
+    #[error("no directory for the state: set EDGEWATCH_STATE_DIR (neither XDG_STATE_HOME nor HOME is set)")]
+    NoStateDir,
+}
+
+/// A value and who said it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// The value as it was said.
+    pub text: String,
+    /// The variable, flag or file.
+    pub origin: String,
+}
+
+/// The settings of one run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The server, unread.
+    pub url: Option<Said>,
+    /// A push or enrolment token.
+    pub token: Option<String>,
+    /// The host's name, unread.
+    pub name: Option<Said>,
+    /// Milliseconds between readings.
+    pub collect_interval_ms: i64,
+    /// Milliseconds between pushes.
+    pub push_interval_ms: i64,
+    /// Batches the queue holds.
+    pub queue_batches: usize,
+    /// Where credentials lie.
+    pub state_dir: PathBuf,
+    /// What to say.
+    pub log_level: LevelFilter,
+    /// Whether http:// may leave this machine.
+    pub allow_plain_http: bool,
+}
+
+/// Where settings come from.
+pub struct Sources<'a> {
+    /// Looks up an environment variable.
+    pub env: &'a dyn Fn(&str) -> Option<String>,
+    /// Values by flag, without dashes.
+    pub flags: &'a BTreeMap<&'static str, String>,
+    /// Reads a file; `None` if it does not exist.
+    pub read: &'a dyn Fn(&Path) -> std::io::Result<Option<String>>,
+    /// Whether the agent runs as root.
+    pub is_root: bool,
+}
+
+impl Settings {
+    /// Gathers the settings. Beside them come warnings: optional values that could not be used, and what holds instead.
+    pub fn load(sources: &Sources<'_>) -> Result<(Self, Vec<String>), SettingsError> {
+        let file = read_file(sources)?;
+        let mut reader = Reader { sources, file, warnings: Vec::new() };
+        let settings = Self {
+            url: reader.said("url"),
+            token: reader.said("token").map(|said| said.text),
+            name: reader.said("name"),
+            collect_interval_ms: reader.duration("collect_interval", 10_000, COLLECT_INTERVAL_MS),
+            push_interval_ms: reader.duration("push_interval", 60_000, PUSH_INTERVAL_MS),
+            queue_batches: reader.optional("queue_batches", 60, "a number from 1 to 10000", |text| {
+                let batches = text.parse().ok().filter(|batches| QUEUE_BATCHES.contains(batches))?;
+                usize::try_from(batches).ok()
+            }),
+            log_level: reader.optional(
+                "log_level",
+                LevelFilter::Info,
+                "one of error, warn, info and debug",
+                |text| {
+                    let level = text.parse().ok();
+                    level.filter(|level| (LevelFilter::Error..=LevelFilter::Debug).contains(level))
+                },
+            ),
+            allow_plain_http: reader
+                .optional("allow_plain_http", false, "true or false", |text| text.parse().ok()),
+            state_dir: match reader.said("state_dir") {
+                Some(said) => said.text.into(),
+                None => default_state_dir(sources)?,
+            },
+        };
+        Ok((settings, reader.warnings))
+    }
+
+    /// The server, as said or as the host enrolled at.
+    pub fn server_url(&self, enrolled_at: Option<Said>) -> Result<ServerUrl, SettingsError> {
+        let said = self.url.clone().or(enrolled_at).ok_or(SettingsError::NoUrl)?;
+        ServerUrl::parse(&said.text, self.allow_plain_http)
+            .map_err(|error| SettingsError::Url { origin: said.origin, error })
+    }
+
+    /// The host's name, as said or as the operating system has it.
+    pub fn host_name(&self, own: impl FnOnce() -> String) -> Result<HostName, SettingsError> {
+        let said = self
+            .name
+            .clone()
+            .unwrap_or_else(|| Said { text: own(), origin: "the host's own name".to_owned() });
+        let name = said.text.trim().to_owned();
+        name.try_into().map_err(|error| SettingsError::Name { origin: said.origin, error })
+    }
+}
+
+/// What a configuration file says.
+struct ConfigFile {
+    path: String,
+    values: BTreeMap<&'static str, String>,
+}
+
+/// Looks settings up, and remembers what it could not use.
+struct Reader<'a> {
+    sources: &'a Sources<'a>,
+    file: Option<ConfigFile>,
+    warnings: Vec<String>,
+}
+
+impl Reader<'_> {
+    fn said(&self, key: &str) -> Option<Said> {
+        let setting = SETTINGS.iter().find(|setting| setting.key == key)?;
+        said_before_file(self.sources, setting).or_else(|| {
+            let ConfigFile { path, values } = self.file.as_ref()?;
+            Some(Said { text: values.get(key)?.clone(), origin: format!("{key} in {path}") })
+        })
+    }
+
+    /// A value that has a default: what cannot be read is warned of, and the default holds.
+    fn optional<T>(&mut self, key: &str, default: T, expected: &str, read: impl Fn(&str) -> Option<T>) -> T {
+        let Some(said) = self.said(key) else {
+            return default;
+        };
+        read(said.text.trim()).unwrap_or_else(|| {
+            let fallback =
+                SETTINGS.iter().find(|setting| setting.key == key).map_or("", |setting| setting.default);
+            self.warnings.push(format!(
+                "{} is {:?}, which is not {expected}; using {fallback}",
+                said.origin, said.text
+            ));
+            default
+        })
+    }
+
+    fn duration(&mut self, key: &str, default_ms: i64, bounds_ms: RangeInclusive<i64>) -> i64 {
+        let seconds = |ms: &i64| ms / 1_000;
+        let expected = format!(
+            "a duration such as 30s or 1m from {}s to {}s",
+            seconds(bounds_ms.start()),
+            seconds(bounds_ms.end())
+        );
+        self.optional(key, default_ms, &expected, |text| {
+            duration::parse_ms(text).filter(|ms| bounds_ms.contains(ms))
+        })
+    }
+}
+
+/// What environment or flag say; an empty variable says nothing.
+fn said_before_file(sources: &Sources<'_>, setting: &Setting) -> Option<Said> {
+    let variable = |name: &str| {
+        let text = (sources.env)(name).filter(|text| !text.is_empty())?;
+        Some(Said { text, origin: name.to_owned() })
+    };
+    let flag = || {
+        Some(Said { text: sources.flags.get(setting.flag)?.clone(), origin: format!("--{}", setting.flag) })
+    };
+    variable(setting.env).or_else(|| setting.alias.and_then(variable)).or_else(flag)
+}
+
+/// The file's path and values. A file that was named must exist; the usual one may.
+fn read_file(sources: &Sources<'_>) -> Result<Option<ConfigFile>, SettingsError> {
+    let named = said_before_file(sources, &CONFIG);
+    let path = named.as_ref().map_or(CONFIG_FILE, |said| &said.text).to_owned();
+    let fault = |why: String| SettingsError::File { path: path.clone(), why };
+    match (sources.read)(Path::new(&path)) {
+        Ok(Some(text)) => {
+            let values = parse_file(&path, &text)?;
+            Ok(Some(ConfigFile { path, values }))
+        }
+        Ok(None) => match named {
+            Some(said) => Err(fault(format!("it does not exist, and {} names it", said.origin))),
+            None => Ok(None),
+        },
+        Err(error) => Err(fault(error.to_string())),
+    }
+}
+
+fn parse_file(path: &str, text: &str) -> Result<BTreeMap<&'static str, String>, SettingsError> {
+    let fault = |why: String| SettingsError::File { path: path.to_owned(), why };
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| fault(error.to_string()))?;
+    let mut values = BTreeMap::new();
+    for (key, value) in table {
+        let Some(setting) = registry::by_key(&key) else {
+            return Err(SettingsError::UnknownKey {
+                path: path.to_owned(),
+                nearest: nearest_of(&key, registry::file_keys()),
+                key,
+            });
+        };
+        let text = match value {
+            toml::Value::String(text) => text,
+            toml::Value::Integer(number) => number.to_string(),
+            toml::Value::Boolean(yes) => yes.to_string(),
+            _ => return Err(fault(format!("{key} must be a text, a whole number, true or false"))),
+        };
+        values.insert(setting.key, text);
+    }
+    Ok(values)
+}
+
+fn default_state_dir(sources: &Sources<'_>) -> Result<PathBuf, SettingsError> {
+    if sources.is_root {
+        return Ok(STATE_DIR_OF_ROOT.into());
+    }
+    let variable = |name| (sources.env)(name).filter(|text| !text.is_empty()).map(PathBuf::from);
+    variable("XDG_STATE_HOME")
+        .or_else(|| Some(variable("HOME")?.join(".local/state")))
+        .map(|dir| dir.join("edgewatch-agent"))
+        .ok_or(SettingsError::NoStateDir)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! The one table of settings: `--help`, the configuration file and `docs/agent.md` all follow it.
+
+/// One setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// Key in the configuration file.
+    pub key: &'static str,
+    /// Environment variable.
+    pub env: &'static str,
+    /// A variable of MiniObserv's agent that means the same.
+    pub alias: Option<&'static str>,
+    /// Flag, without its dashes.
+    pub flag: &'static str,
+    /// What its value looks like; empty for a switch.
+    pub value: &'static str,
+    /// What holds if nobody says anything; empty if nothing does.
+    pub default: &'static str,
+    /// What it means.
+    pub doc: &'static str,
+}
+
+/// Every setting, in the order in which people meet them.
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        key: "url",
+        env: "EDGEWATCH_URL",
+        alias: Some("SERVER_URL"),
+        flag: "url",
+        value: "URL",
+        default: "",
+        doc: "The server. An enrolled host knows it from its enrolment.",
+    },
+    Setting {
+        key: "token",
+        env: "EDGEWATCH_TOKEN",
+        alias: Some("AGENT_TOKEN"),
+        flag: "token",
+        value: "TOKEN",
+        default: "",
+        doc: "A push token, for a host that is not enrolled; with `enroll`, the enrolment token.",
+    },
+    Setting {
+        key: "name",
+        env: "EDGEWATCH_NAME",
+        alias: Some("AGENT_HOST"),
+        flag: "name",
+        value: "NAME",
+        default: "the host's own name",
+        doc: "What to call the host, when it enrols or pushes with a push token.",
+    },
+    Setting {
+        key: "collect_interval",
+        env: "EDGEWATCH_COLLECT_INTERVAL",
+        alias: Some("COLLECT_INTERVAL"),
+        flag: "collect-interval",
+        value: "DURATION",
+        default: "10s",
+        doc: "How often to take readings, 1s to 5m.",
+    },
+    Setting {
+        key: "push_interval",
+        env: "EDGEWATCH_PUSH_INTERVAL",
+        alias: None,
+        flag: "push-interval",
+        value: "DURATION",
+        default: "1m",
+        doc: "How often to push them, 1s to 1h, unless the server asks for another pace.",
+    },
+    Setting {
+        key: "queue_batches",
+        env: "EDGEWATCH_QUEUE_BATCHES",
+        alias: None,
+        flag: "queue-batches",
+        value: "NUMBER",
+        default: "60",
+        doc: "Batches kept in memory while the server is away, 1 to 10000: an hour's at one a minute.",
+    },
+    Setting {
+        key: "state_dir",
+        env: "EDGEWATCH_STATE_DIR",
+        alias: None,
+        flag: "state-dir",
+        value: "DIR",
+        default: "/var/lib/edgewatch-agent for root, else $XDG_STATE_HOME/edgewatch-agent or ~/.local/state/edgewatch-agent",
+        doc: "Where the host's credentials lie.",
+    },
+    Setting {
+        key: "log_level",
+        env: "EDGEWATCH_LOG_LEVEL",
+        alias: Some("LOG_LEVEL"),
+        flag: "log-level",
+        value: "LEVEL",
+        default: "info",
+        doc: "What to say on standard error: error, warn, info or debug.",
+    },
+    Setting {
+        key: "allow_plain_http",
+        env: "EDGEWATCH_ALLOW_PLAIN_HTTP",
+        alias: None,
+        flag: "allow-plain-http",
+        value: "",
+        default: "false",
+        doc: "Speak http:// to another machine too: tokens and metrics can be read on the way.",
+    },
+    CONFIG,
+];
+
+/// Where the configuration file is; no key of the file itself.
+pub const CONFIG: Setting = Setting {
+    key: "config",
+    env: "EDGEWATCH_CONFIG",
+    alias: None,
+    flag: "config",
+    value: "FILE",
+    default: "/etc/edgewatch/agent.toml, if it exists",
+    doc: "The configuration file, TOML.",
+};
+
+/// The setting of a flag.
+pub fn by_flag(flag: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.flag == flag)
+}
+
+/// The setting of a key in the file.
+pub fn by_key(key: &str) -> Option<&'static Setting> {
+    let in_file = |setting: &&Setting| setting.key == key && setting.key != CONFIG.key;
+    SETTINGS.iter().find(in_file)
+}
+
+/// The keys of the file.
+pub fn file_keys() -> impl Iterator<Item = &'static str> {
+    SETTINGS.iter().map(|setting| setting.key).filter(|key| *key != CONFIG.key)
+}

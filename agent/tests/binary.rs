@@ -1,0 +1,3 @@
+//! The real binary against a server of a few lines.
+
+mod suite;

@@ -1,0 +1,143 @@
+//! What is tried again, what waits, what is split and what is dropped.
+
+use super::{
+    agent_process::Home,
+    fake_server::{FakeServer, Reply, Request, accepted, acknowledged, now, refusal, reply, strict},
+    pushes::times,
+};
+use edgewatch_shared::{ErrorCode, wire::MetricsBody};
+use std::{collections::BTreeSet, time::Duration};
+
+/// Answers so as long as these last, then acknowledges.
+fn first(replies: impl IntoIterator<Item = Reply>) -> impl FnMut(&Request) -> Reply + Send {
+    let mut replies: Vec<Reply> = replies.into_iter().collect();
+    replies.reverse();
+    move |request| replies.pop().unwrap_or_else(|| accepted(request))
+}
+
+/// Asserts that no sample was acknowledged twice, and that they came in order.
+fn assert_each_once_in_order(bodies: &[MetricsBody]) {
+    let mut seen = BTreeSet::new();
+    for sample in bodies.iter().flat_map(|body| &body.metrics) {
+        let labels = sample.labels.clone().unwrap_or_default();
+        assert!(seen.insert((sample.name.clone(), labels, sample.time.0)), "twice: {sample:?}");
+    }
+    assert!(times(bodies, "load_1m").is_sorted());
+}
+
+#[test]
+fn what_fails_for_now_is_sent_again_as_it_was_and_delivered_once() {
+    let retry_after = Reply { headers: "Retry-After: 0\r\n", ..reply(429, "") };
+    for failures in [
+        [refusal(503, ErrorCode::ShardUnavailable, Some(now())), reply(500, "")],
+        [retry_after, reply(408, "")],
+        // Neither a success that acknowledges nothing nor a redirect is a delivery.
+        [reply(200, "<html>hello</html>"), reply(301, "")],
+    ] {
+        let server = FakeServer::start(first(failures));
+        let home = Home::enrolled_at(&server);
+        let agent = home.run("1s", &[]);
+        let received = server.wait_for(4);
+        assert_eq!(received[0].0.body, received[1].0.body);
+        assert_eq!(received[0].0.body, received[2].0.body);
+        assert_ne!(received[0].0.body, received[3].0.body);
+        assert_each_once_in_order(&acknowledged(&received));
+        assert_eq!(agent.said("push failed"), 1, "{}", agent.log());
+    }
+}
+
+#[test]
+fn what_was_queued_while_the_server_was_away_is_delivered_in_order() {
+    let server = FakeServer::start(|request| strict(request, now()));
+    let home = Home::enrolled_at(&server);
+    let agent = home.run("1s", &[]);
+    let before = acknowledged(&server.wait_for(1));
+    let address = server.address();
+    drop(server);
+    let away = now();
+    std::thread::sleep(Duration::from_secs(4));
+    let back = now();
+    let server = FakeServer::start_at(address, |request| strict(request, now()));
+    let received = server.wait_until(|received| {
+        times(&acknowledged(received), "load_1m").last().is_some_and(|newest| *newest > back)
+    });
+    let bodies = [before, acknowledged(&received)].concat();
+    assert_each_once_in_order(&bodies);
+    let taken_while_away = times(&bodies, "load_1m");
+    let taken_while_away = taken_while_away.iter().filter(|time| (away..back).contains(time));
+    // Four ticks passed; a slow machine may be late for some of them.
+    assert!(taken_while_away.count() >= 1, "{}", agent.log());
+    assert_eq!(agent.said("pushes are taken again"), 1, "{}", agent.log());
+}
+
+#[test]
+fn a_host_that_is_not_let_in_keeps_its_batches_and_says_so_once() {
+    let refused = refusal(403, ErrorCode::RevokedHost, None);
+    let server = FakeServer::start(first([reply(401, ""), refused]));
+    let home = Home::enrolled_at(&server);
+    let agent = home.run("1s", &[]);
+    let received = server.wait_for(4);
+    assert_eq!(received[0].0.body, received[2].0.body, "the same batch, once it is let in");
+    assert_each_once_in_order(&acknowledged(&received));
+    assert_eq!(agent.said("does not let this host in"), 1, "{}", agent.log());
+}
+
+#[test]
+fn a_batch_that_is_refused_for_good_is_dropped_and_counted_and_its_facts_are_told_again() {
+    let server = FakeServer::start(first([refusal(400, ErrorCode::InvalidBatch, None)]));
+    let home = Home::enrolled_at(&server);
+    let agent = home.run("1s", &[]);
+    let counted = |body: &MetricsBody| {
+        let rejected = |name: &str| name == "agent_rejected_batches_total";
+        body.metrics.iter().any(|sample| rejected(&sample.name) && sample.value == 1.0)
+    };
+    let received = server.wait_until(|received| acknowledged(received).iter().any(counted));
+    let sent_again = received.iter().filter(|(request, _)| request.body == received[0].0.body);
+    assert_eq!(sent_again.count(), 1);
+    assert!(acknowledged(&received).iter().any(|body| body.facts.is_some()));
+    assert_eq!(agent.said("invalid_batch: by a test"), 1, "{}", agent.log());
+}
+
+#[test]
+fn a_batch_that_is_too_large_goes_in_halves() {
+    for refused in [reply(413, ""), refusal(400, ErrorCode::TooManySamples, None)] {
+        let server = FakeServer::start(first([refused]));
+        let home = Home::enrolled_at(&server);
+        let _agent = home.run("1s", &[]);
+        let received = server.wait_for(3);
+        let whole = received[0].0.metrics();
+        let halves = [received[1].0.metrics(), received[2].0.metrics()];
+        assert_eq!(halves.each_ref().map(|half| half.facts.is_some()), [true, false]);
+        assert_eq!(halves.map(|half| half.metrics).concat(), whole.metrics);
+    }
+}
+
+#[test]
+fn a_full_queue_drops_the_newest_and_counts_them() {
+    let server = FakeServer::start(accepted);
+    let home = Home::enrolled_at(&server);
+    let address = server.address();
+    drop(server);
+    let agent = home.run("1s", &[("EDGEWATCH_QUEUE_BATCHES", "2")]);
+    agent.wait_until_said("the queue is full");
+    let server = FakeServer::start_at(address, accepted);
+    let counted = |body: &MetricsBody| {
+        let dropped = |name: &str| name == "agent_dropped_batches_total";
+        body.metrics.iter().any(|sample| dropped(&sample.name) && sample.value >= 1.0)
+    };
+    let received = server.wait_until(|received| acknowledged(received).iter().any(counted));
+    let bodies = acknowledged(&received);
+    assert_each_once_in_order(&bodies);
+    assert!(bodies[0].facts.is_some(), "the oldest batch is the first of all");
+}
+
+#[test]
+fn a_redirect_takes_the_token_nowhere() {
+    let other = FakeServer::start(accepted);
+    let location: &'static str = format!("Location: {}/api/v1/metrics\r\n", other.url()).leak();
+    let server = FakeServer::start(move |_| Reply { headers: location, ..reply(303, "") });
+    let home = Home::enrolled_at(&server);
+    let _agent = home.run("1s", &[]);
+    server.wait_for(2);
+    assert_eq!(other.received().len(), 0);
+}

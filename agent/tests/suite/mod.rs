@@ -1,0 +1,9 @@
+//! The tests of the real binary: what arrives, what is tried again, what is dropped.
+
+mod agent_process;
+mod fake_server;
+
+mod commands;
+mod failures;
+mod pushes;
+mod stops;

@@ -1,0 +1,115 @@
+//! What arrives while all is well.
+
+use super::{
+    agent_process::Home,
+    fake_server::{FakeServer, accepted, accepted_at, acknowledged, host, now, ring, strict},
+};
+use edgewatch_shared::{
+    TimestampMs,
+    catalogue::find,
+    token::{Verified, verify},
+    wire::MetricsBody,
+};
+use std::collections::BTreeSet;
+
+/// The times of the samples of a series without labels, in the order in which they came.
+pub fn times(bodies: &[MetricsBody], name: &str) -> Vec<TimestampMs> {
+    let samples = bodies.iter().flat_map(|body| &body.metrics);
+    samples.filter(|sample| sample.name == name).map(|sample| sample.time.0).collect()
+}
+
+#[test]
+fn pushes_are_signed_compressed_and_believed() {
+    let server = FakeServer::start(|request| strict(request, now()));
+    let home = Home::enrolled_at(&server);
+    let _agent = home.run("1s", &[]);
+    let received = server.wait_for(3);
+    for (request, reply) in &received {
+        assert_eq!((request.path.as_str(), reply.status), ("/api/v1/metrics", 202));
+        let told = verify(&ring(), request.bearer(), now().seconds());
+        assert_eq!(told, Ok(Verified::Host(host())));
+    }
+    let bodies = acknowledged(&received);
+    let facts: Vec<bool> = bodies.iter().map(|body| body.facts.is_some()).collect();
+    assert_eq!(facts[..3], [true, false, false], "facts go with the first push");
+    assert!(bodies.iter().all(|body| body.host.is_none()), "the token says the host");
+    assert!(times(&bodies, "load_1m").is_sorted_by(|a, b| a < b));
+}
+
+#[test]
+fn the_first_push_has_every_collectors_readings_with_the_catalogues_labels() {
+    let server = FakeServer::start(|request| strict(request, now()));
+    let home = Home::enrolled_at(&server);
+    let _agent = home.run("1h", &[]);
+    let body = acknowledged(&server.wait_for(1)).remove(0);
+    for sample in &body.metrics {
+        let labels = sample.labels.clone().unwrap_or_default();
+        let keys: Vec<&str> = labels.keys().map(String::as_str).collect();
+        assert_eq!(find(&sample.name).unwrap().label_keys, keys, "{}", sample.name);
+    }
+    let names: BTreeSet<&str> = body.metrics.iter().map(|sample| sample.name.as_str()).collect();
+    for name in [
+        "agent_resident_bytes",
+        "cpu_usage_pct",
+        "disk_used_pct",
+        "load_1m",
+        "mem_used_pct",
+        "uptime_seconds",
+    ] {
+        assert!(names.contains(name), "{name} is not in {names:?}");
+    }
+}
+
+#[test]
+fn a_host_with_a_push_token_says_its_name_in_the_body() {
+    let server = FakeServer::start(accepted);
+    let home = Home::new();
+    let url = server.url();
+    let env = [("SERVER_URL", url.as_str()), ("AGENT_TOKEN", "t0k3n"), ("AGENT_HOST", "box")];
+    let _agent = home.run("1s", &env);
+    let (request, _) = server.wait_for(1).remove(0);
+    assert_eq!(request.bearer(), "t0k3n");
+    assert_eq!(request.metrics().host.as_deref(), Some("box"));
+}
+
+#[test]
+fn the_servers_pace_goes_before_the_setting() {
+    let server = FakeServer::start(|request| accepted_at(request, now(), 1_000));
+    let home = Home::enrolled_at(&server);
+    let _agent = home.run("1h", &[]);
+    server.wait_for(3);
+}
+
+#[test]
+fn a_wrong_clock_is_corrected_and_what_it_stamped_moves_with_it() {
+    const HOUR_MS: i64 = 3_600_000;
+    for off_by_ms in [HOUR_MS, -HOUR_MS] {
+        let server_now = move || now().plus_ms(off_by_ms);
+        let server = FakeServer::start(move |request| strict(request, server_now()));
+        let home = Home::enrolled_at(&server);
+        let agent = home.run("1s", &[]);
+        let received = server.wait_until(|received| acknowledged(received).len() >= 2);
+        assert_eq!(received[0].1.status, 401, "the host's own clock signs nothing valid");
+        assert_eq!(received[1].1.status, 202, "the next try is signed by the server's clock");
+        let bodies = acknowledged(&received);
+        assert_eq!(bodies[0].metrics.len(), received[0].0.metrics().metrics.len());
+        for time in times(&bodies, "load_1m") {
+            let age = server_now().ms_since(time);
+            assert!((-1_000..HOUR_MS / 2).contains(&age), "{age} ms old");
+        }
+        assert_eq!(agent.said("the clock was corrected by"), 1, "{}", agent.log());
+        assert_eq!(agent.said("does not let this host in"), 0, "{}", agent.log());
+        agent.wait_until_said("the first push was taken");
+    }
+}
+
+#[test]
+fn the_log_has_a_line_for_a_change_and_none_for_a_push() {
+    let server = FakeServer::start(|request| strict(request, now()));
+    let home = Home::enrolled_at(&server);
+    let agent = home.run("1s", &[]);
+    agent.wait_until_said("the first push was taken");
+    let lines = agent.log().lines().count();
+    server.wait_for(4);
+    assert_eq!(agent.log().lines().count(), lines, "{}", agent.log());
+}

@@ -1,0 +1,70 @@
+//! `edgewatch-bench SUITE`: measures, prints, judges nothing. Run it through `cargo xtask bench`,
+//! which builds what it measures.
+
+mod agent;
+mod compression;
+mod figure;
+mod fleet;
+mod ingest;
+mod process;
+mod rows;
+
+use anyhow::{Context, Result, bail};
+use figure::Figure;
+use lexopt::{
+    Arg::{Long, Value},
+    Parser, ValueExt,
+};
+use std::process::ExitCode;
+use xtask::build::Bundle;
+
+/// Minutes after which the agent's memory is read, unless `--minutes` says otherwise.
+const AGENT_MINUTES: u64 = 10;
+
+fn main() -> ExitCode {
+    match run(Parser::from_env()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(mut arguments: Parser) -> Result<()> {
+    let mut suite = None;
+    let mut as_json = false;
+    let mut minutes = AGENT_MINUTES;
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Value(name) if suite.is_none() => suite = Some(name.string()?),
+            Long("json") => as_json = true,
+            Long("minutes") => minutes = arguments.value()?.parse().context("--minutes")?,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let figures = match suite.as_deref() {
+        Some("main") => main_job(minutes)?,
+        Some("compression") => compression::measure()?,
+        _ => bail!("edgewatch-bench main|compression [--json] [--minutes N]"),
+    };
+    figures.iter().for_each(|figure| figure.print(as_json));
+    Ok(())
+}
+
+/// The main job's figures: what it weighs, what it takes, what it costs.
+fn main_job(minutes: u64) -> Result<Vec<Figure>> {
+    // Its minutes pass while the rest is measured.
+    let running = agent::RunningAgent::start()?;
+    let mut figures = vec![agent::binary_size()?, module_size()?];
+    figures.extend(rows::measure()?);
+    figures.extend(ingest::measure()?);
+    figures.push(running.resident_after(minutes)?);
+    Ok(figures)
+}
+
+fn module_size() -> Result<Figure> {
+    let module = Bundle::Release.module();
+    let bytes = std::fs::metadata(&module).with_context(|| format!("reading {}", module.display()))?.len();
+    Ok(Figure::new("worker_module_bytes", bytes as f64, "B"))
+}

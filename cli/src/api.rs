@@ -1,0 +1,71 @@
+//! Calls to the Worker: address and token from the environment, errors as the Worker words them.
+
+use anyhow::{Context, Result, anyhow, bail};
+use edgewatch_shared::wire::ErrorBody;
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+use ureq::{Agent, Body, http::Response};
+
+/// A Worker, and who asks it.
+pub struct Api {
+    agent: Agent,
+    url: String,
+    token: String,
+}
+
+impl Api {
+    /// Reads `EDGEWATCH_URL` and `EDGEWATCH_TOKEN`.
+    pub fn from_environment() -> Result<Self> {
+        let variable = |name: &str, what: &str| {
+            std::env::var(name)
+                .ok()
+                .filter(|value| !value.is_empty())
+                .with_context(|| format!("set {name} to {what}"))
+        };
+        let url =
+            variable("EDGEWATCH_URL", "the Worker's address, such as https://edgewatch.example.workers.dev")?;
+        let token = variable("EDGEWATCH_TOKEN", "a token (`edgewatch token` mints one)")?;
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .timeout_global(Some(Duration::from_secs(60)))
+            .build();
+        Ok(Self { agent: config.into(), url: url.trim_end_matches('/').to_owned(), token })
+    }
+
+    /// `GET path?parameters`, with a JSON reply.
+    pub fn get<T: DeserializeOwned>(&self, path: &str, parameters: &[(String, String)]) -> Result<T> {
+        let pairs = parameters.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let request = self.agent.get(format!("{}{path}", self.url)).query_pairs(pairs);
+        let mut response = checked(self.authorized(request).call()?)?;
+        Ok(response.body_mut().read_json()?)
+    }
+
+    /// `POST path` without a body or a reply.
+    pub fn post(&self, path: &str) -> Result<()> {
+        let request = self.agent.post(format!("{}{path}", self.url));
+        checked(self.authorized(request).send_empty()?).map(|_| ())
+    }
+
+    /// `DELETE path`.
+    pub fn delete(&self, path: &str) -> Result<()> {
+        let request = self.agent.delete(format!("{}{path}", self.url));
+        checked(self.authorized(request).call()?).map(|_| ())
+    }
+
+    fn authorized<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+        request.header("Authorization", format!("Bearer {}", self.token))
+    }
+}
+
+fn checked(mut response: Response<Body>) -> Result<Response<Body>> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let text = response.body_mut().read_to_string().unwrap_or_default();
+    match serde_json::from_str::<ErrorBody>(&text) {
+        Ok(body) => Err(anyhow!("{} ({status}, {})", body.error.message, body.error.code.as_str())),
+        Err(_) => bail!("the Worker answered {status}: {}", text.chars().take(300).collect::<String>()),
+    }
+}

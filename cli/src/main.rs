@@ -1,0 +1,58 @@
+//! `edgewatch`: the operator's command line. Each command is a module of [`commands`].
+
+mod api;
+mod commands;
+mod duration;
+
+use anyhow::{Result, bail};
+use lexopt::{Arg::Value, Parser, ValueExt};
+use std::process::ExitCode;
+
+const HELP: &str = "\
+edgewatch COMMAND
+
+  token [--scope read|push|enroll|admin]… [--ttl 30d] [--name WHO] [--uses N] [--tag TAG]…
+                             mint a token from EDGEWATCH_SECRET; nothing is sent anywhere
+  hosts                      list hosts with status and newest values
+  hosts revoke HOST          refuse a host's pushes from now on
+  hosts delete HOST          forget a host
+  query HOST NAME [--from TIME] [--to TIME] [--bucket 1m] [--agg avg] [--label KEY=VALUE]…
+                             samples of a metric in buckets, oldest first
+
+Environment:
+  EDGEWATCH_URL     where the Worker is (hosts, query)
+  EDGEWATCH_TOKEN   a token with the scope that is needed (hosts, query)
+  EDGEWATCH_SECRET  the Worker's secret (token)
+";
+
+fn main() -> ExitCode {
+    match run(Parser::from_env()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(mut arguments: Parser) -> Result<()> {
+    let command = match arguments.next()? {
+        Some(Value(command)) => command.string()?,
+        Some(lexopt::Arg::Long("version") | lexopt::Arg::Short('V')) => "version".to_owned(),
+        _ => "help".to_owned(),
+    };
+    match command.as_str() {
+        "token" => commands::token::run(arguments),
+        "hosts" => commands::hosts::run(arguments),
+        "query" => commands::query::run(arguments),
+        "version" => {
+            println!("edgewatch {}", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+        "help" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        unknown => bail!("there is no command {unknown:?}\n\n{HELP}"),
+    }
+}

@@ -1,0 +1,202 @@
+//! Stores that fail: ingest goes on, queries say what is missing, and nothing is lost once they are back.
+
+use edgewatch_e2e::{
+    api::ENROLL_PATH,
+    client::{Client, Request},
+    edgewatch::Edgewatch,
+    hooks::Faults,
+    samples::{sample, steps},
+};
+use edgewatch_shared::{
+    ErrorCode, TimestampMs,
+    limits::{HOUR_MS, MINUTE_MS},
+    token::Scope,
+    wire::EnrollReply,
+};
+use std::fs;
+
+const NONE: Faults = Faults { d1: false, r2: false, r2_wait_ms: 0 };
+const NO_D1: Faults = Faults { d1: true, ..NONE };
+const NO_R2: Faults = Faults { r2: true, ..NONE };
+
+/// Thirty samples from the start of this hour.
+fn push_hour(api: &Client, host: &EnrollReply) -> TimestampMs {
+    let hour = api.start_an_hour();
+    api.push_as(host, &steps("load_1m", hour, 10_000, &[1.0; 30]));
+    hour
+}
+
+/// The number of samples of an hour, or how the query for it is refused.
+fn counted(api: &Client, host: &str, hour: TimestampMs) -> Result<f64, (u16, ErrorCode)> {
+    let (from, to) = (hour.0.to_string(), hour.plus_ms(HOUR_MS - 1).0.to_string());
+    let span = [("from", from.as_str()), ("to", to.as_str())];
+    let what = [("host", host), ("name", "load_1m"), ("bucket", "1h"), ("agg", "count")];
+    let answer = api.ask(&[&what[..], &span].concat());
+    if answer.status != 200 {
+        assert_eq!(answer.header("Retry-After"), if answer.status == 503 { "5" } else { "" });
+        return Err(answer.refusal());
+    }
+    Ok(edgewatch_e2e::api::points_of(&answer.json()).iter().map(|(_, count)| count).sum())
+}
+
+#[test]
+fn without_d1_hosts_push_and_are_read_by_id() {
+    let server = Edgewatch::start("faults-d1");
+    let api = server.client();
+    let host = api.enroll("enrolled");
+    let hour = push_hour(api, &host);
+    api.set_faults(NO_D1);
+    let more = steps("load_1m", hour.plus_ms(6 * MINUTE_MS), 10_000, &[1.0; 10]);
+    assert_eq!(api.push_as(&host, &more).ingested, 10);
+    assert_eq!(api.push("named", &more).ingested, 10);
+    let unavailable = (503, ErrorCode::CatalogueUnavailable);
+    assert_eq!(counted(api, "enrolled", hour), Err(unavailable));
+    assert_eq!(counted(api, "named", hour), Err(unavailable));
+    assert_eq!(counted(api, &host.host_id.to_string(), hour), Ok(40.0));
+    for path in ["/api/v1/hosts", "/api/v1/metrics/hosts", "/metrics"] {
+        assert_eq!(api.send(api.read_request(path)).refusal(), unavailable, "{path}");
+    }
+    let token = api.mint().scoped(Scope::Admin);
+    let enrolment = Request::post(ENROLL_PATH, r#"{"name":"late"}"#).with_token(&token);
+    assert_eq!(api.send(enrolment).refusal(), unavailable);
+    // A stolen key can be stopped all the same.
+    api.revoke(&host.host_id.to_string());
+    assert_eq!(api.send(api.push_request_of(&host, &more)).refusal(), (403, ErrorCode::RevokedHost));
+
+    api.set_faults(NONE);
+    assert_eq!(counted(api, "enrolled", hour), Ok(40.0));
+    assert_eq!(counted(api, "named", hour), Ok(10.0));
+    assert_eq!(api.host_names(), ["enrolled", "named"]);
+}
+
+#[test]
+fn what_d1_missed_it_is_told_later() {
+    let server = Edgewatch::start("faults-d1-late");
+    let api = server.client();
+    let hour = api.start_an_hour();
+    // It has never been reached: not even its schema is there.
+    api.set_faults(NO_D1);
+    api.push("named", &[sample("load_1m", hour, 1.0)]);
+    api.set_faults(NONE);
+    // The catalogue knows no such host yet, so its name is no address.
+    let delete = || api.send(api.admin_request("DELETE", "/api/v1/hosts/named")).status;
+    assert_eq!(delete(), 404);
+    assert!(api.scrape().get("edgewatch_catalogue_failures_total") >= 1.0);
+    api.set_time(api.now().plus_ms(2 * MINUTE_MS));
+    assert_eq!(api.run_jobs(0), 1);
+    assert_eq!(delete(), 204);
+}
+
+#[test]
+fn without_d1_an_hour_is_sealed_and_told_later() {
+    let mut server = Edgewatch::start("faults-d1-seal");
+    let api = server.client().clone();
+    let host = api.enroll("enrolled");
+    let hour = push_hour(&api, &host);
+    api.set_faults(NO_D1);
+    api.seal_this_hour(0);
+    assert_eq!(api.shard(0).partitions, [""; 0]);
+    assert_eq!(counted(&api, &host.host_id.to_string(), hour), Ok(30.0));
+    api.set_faults(NONE);
+    api.set_time(api.now().plus_ms(20 * MINUTE_MS));
+    api.run_jobs(0);
+    assert_eq!(counted(&api, "enrolled", hour), Ok(30.0));
+    let objects = api.objects();
+    server.stop();
+    let blocks: Vec<_> = server.catalogued_blocks().into_iter().map(|block| block.key).collect();
+    assert_eq!((blocks.len(), blocks), (1, objects));
+}
+
+#[test]
+fn without_r2_a_seal_is_put_off_and_nothing_is_missing() {
+    let server = Edgewatch::start("faults-r2-seal");
+    let api = server.client();
+    let host = api.enroll("enrolled");
+    let hour = push_hour(api, &host);
+    api.set_faults(NO_R2);
+    api.seal_this_hour(0);
+    assert_eq!(api.shard(0).partitions, [hour.hour().label()], "it is still in the log");
+    assert_eq!(counted(api, "enrolled", hour), Ok(30.0));
+    let scrape = api.scrape();
+    let seals = |name: &str| scrape.get(&format!("edgewatch_{name}_total"));
+    assert_eq!((seals("seals"), seals("seal_failures")), (0.0, 1.0));
+    let next = hour.plus_ms(HOUR_MS);
+    api.push_as(&host, &[sample("load_1m", next, 1.0)]);
+    assert_eq!(api.shard(0).partitions, [hour.hour().label(), next.hour().label()]);
+    // Not at once, and again only after a wait.
+    assert_eq!(api.run_jobs(0), 0);
+    api.set_time(TimestampMs(api.shard(0).next_due_ms));
+    api.run_jobs(0);
+    assert_eq!(api.scrape().get("edgewatch_seal_failures_total"), 2.0);
+
+    api.set_faults(NONE);
+    api.set_time(TimestampMs(api.shard(0).next_due_ms));
+    api.run_jobs(0);
+    assert_eq!(api.shard(0).partitions, [next.hour().label()]);
+    assert_eq!(api.objects().len(), 1);
+    assert_eq!(counted(api, "enrolled", hour), Ok(30.0));
+    assert_eq!(counted(api, "enrolled", next), Ok(1.0));
+}
+
+#[test]
+fn without_r2_only_what_lies_there_cannot_be_read() {
+    let server = Edgewatch::start("faults-r2-query");
+    let api = server.client();
+    let host = api.enroll("enrolled");
+    let sealed = push_hour(api, &host);
+    assert_eq!(api.seal_this_hour(0), 1);
+    let open = push_hour(api, &host);
+    assert_eq!(api.shard(0).partitions, [open.hour().label()]);
+    api.set_faults(NO_R2);
+    assert_eq!(counted(api, "enrolled", sealed), Err((503, ErrorCode::BlobsUnavailable)));
+    assert_eq!(counted(api, "enrolled", open), Ok(30.0));
+    assert_eq!(api.push_as(&host, &[sample("load_1m", open.plus_ms(1), 1.0)]).ingested, 1);
+    api.set_faults(NONE);
+    assert_eq!(counted(api, "enrolled", sealed), Ok(30.0));
+    assert_eq!(counted(api, "enrolled", open), Ok(31.0));
+}
+
+#[test]
+fn a_damaged_object_is_named_and_never_silently_left_out() {
+    let mut server = Edgewatch::start("faults-corrupt");
+    let api = server.client().clone();
+    let host = api.enroll("enrolled");
+    let hour = push_hour(&api, &host);
+    assert_eq!(api.seal_this_hour(0), 1);
+    let objects = api.objects();
+    server.stop();
+    let files = server.blob_files();
+    assert_eq!(files.len(), 1);
+    let good = fs::read(&files[0]).unwrap();
+    for (what, at) in [("its beginning", 0), ("its middle", good.len() / 2), ("its end", good.len() - 1)] {
+        let mut bad = good.clone();
+        bad[at] ^= 0x40;
+        fs::write(&files[0], &bad).unwrap();
+        server.resume();
+        assert_corrupt(server.client(), hour, &objects[0], what);
+        server.stop();
+    }
+    fs::write(&files[0], &good).unwrap();
+    server.resume();
+    assert_eq!(counted(server.client(), "enrolled", hour), Ok(30.0));
+}
+
+fn assert_corrupt(api: &Client, hour: TimestampMs, object: &str, what: &str) {
+    assert_eq!(counted(api, "enrolled", hour), Err((500, ErrorCode::CorruptBlock)), "{what}");
+    let from = hour.0.to_string();
+    let to = hour.plus_ms(HOUR_MS).0.to_string();
+    let answer = api.ask(&[("host", "enrolled"), ("name", "load_1m"), ("from", &from), ("to", &to)]);
+    assert!(answer.error().error.message.contains(object), "{what}: {}", answer.text());
+}
+
+#[test]
+fn a_bucket_that_is_no_longer_bound_is_said_to_be() {
+    let mut server = Edgewatch::start("faults-unbound");
+    let api = server.client().clone();
+    let host = api.enroll("enrolled");
+    let hour = push_hour(&api, &host);
+    assert_eq!(api.seal_this_hour(0), 1);
+    server.stop();
+    server.resume_with(|options| options.with_r2 = false);
+    assert_eq!(counted(server.client(), "enrolled", hour), Err((500, ErrorCode::Misconfigured)));
+}

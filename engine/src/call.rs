@@ -1,0 +1,200 @@
+//! What the Worker asks of a shard and what it answers: one request, one reply, as bytes.
+
+use crate::{
+    block_index::BlockEntry, counters::Counters, ledger::Newest, registry::HostRecord,
+    series_limit::Fingerprint,
+};
+use edgewatch_shared::{HostId, HostName, Labels, TimestampMs, series::SeriesSamples, wire::Facts};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// A request, with what its Worker instance has counted since its last call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Call {
+    /// Counts that the shard takes over.
+    pub counted: Counters,
+    /// What is asked.
+    pub request: Request,
+}
+
+/// What a shard can be asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Request {
+    /// Store a batch.
+    Push(Push),
+    /// Read samples.
+    Read(Read),
+    /// Add a host.
+    Enroll(Enroll),
+    /// Refuse a host's pushes from now on.
+    Revoke(HostId),
+    /// Forget a host; its key stays dead.
+    Delete(HostId),
+    /// List the hosts.
+    Hosts,
+    /// Report the counters; with `true`, make pending ones durable first.
+    Counters(bool),
+    /// Say that it is there.
+    Ping,
+}
+
+/// Who a batch is from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Sender {
+    /// A host with its own key. A name or id in the body must be the registered one.
+    Host {
+        /// The token's host.
+        id: HostId,
+        /// What the body says.
+        claimed: Option<String>,
+    },
+    /// A host known by name, pushed with a static token; it is added when it first comes.
+    Named(HostName),
+}
+
+/// A batch on its way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Push {
+    /// From whom.
+    pub sender: Sender,
+    /// What the sender knows of itself, if it said so.
+    pub facts: Option<Facts>,
+    /// Samples in the frame. 0: there is no frame, only the sender is checked.
+    pub samples: u32,
+    /// Samples left out because they lie outside the window of time.
+    pub refused: u32,
+    /// Fingerprints of the series in the frame.
+    pub series: Vec<Fingerprint>,
+    /// Newest headline values by stored name.
+    pub newest: Vec<(String, f64)>,
+    /// The batch ([`crate::frame::Frame`]).
+    pub frame: Vec<u8>,
+}
+
+/// Which samples.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Read {
+    /// Of these hosts.
+    pub hosts: Vec<HostId>,
+    /// Series of one of these names.
+    pub names: Vec<String>,
+    /// With these labels, and any others.
+    pub labels: Labels,
+    /// From here…
+    pub from: TimestampMs,
+    /// …to here, both included.
+    pub to: TimestampMs,
+}
+
+/// A host to be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Enroll {
+    /// Its id, made by the Worker.
+    pub id: HostId,
+    /// Its name.
+    pub name: HostName,
+    /// What is known of it.
+    pub facts: Facts,
+    /// Its tags.
+    pub tags: Vec<String>,
+}
+
+/// What a shard answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Reply {
+    /// The batch is durable.
+    Pushed,
+    /// The samples.
+    Read(ReadReply),
+    /// It is done.
+    Done,
+    /// The hosts.
+    Hosts(Vec<HostReport>),
+    /// The durable counters.
+    Counters(Counters),
+}
+
+/// Everything a shard holds of what was asked, at one instant: what is here as samples, what is in R2 by name.
+/// Objects are never changed, so both together have no hole, whatever is sealed while they are read.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ReadReply {
+    /// Samples of the log and of local blocks.
+    pub parts: Vec<Part>,
+    /// Objects with samples of that time.
+    pub objects: Vec<BlockEntry>,
+}
+
+/// Samples of one host from one place.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    /// Of two samples at one instant, the one of the higher rank counts: a block's id, [`LOG_RANK`] for the log.
+    pub rank: i64,
+    /// Whose.
+    pub host: HostId,
+    /// What.
+    pub series: Vec<SeriesSamples>,
+}
+
+/// The log is newer than every block.
+pub const LOG_RANK: i64 = i64::MAX;
+
+/// A host as a shard reports it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HostReport {
+    /// What is known of it.
+    pub record: HostRecord,
+    /// What it last sent; `None` if it never did.
+    pub newest: Option<Newest>,
+}
+
+/// Why a shard refuses.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum ShardError {
+    /// Never enrolled here, or deleted.
+    #[error("the host is not enrolled")]
+    UnknownHost,
+    /// Its key was revoked.
+    #[error("the host's key was revoked")]
+    RevokedHost,
+    /// The body names another host than the token.
+    #[error("the body says it is of host {claimed:?}, the token is of {registered:?}")]
+    HostMismatch {
+        /// What the body says.
+        claimed: String,
+        /// What the token's host is called.
+        registered: String,
+    },
+    /// No room for another host.
+    #[error("the shard has its full number of hosts")]
+    Full,
+    /// No room for another series of this host.
+    #[error("the host has its full number of active series")]
+    TooManySeries,
+    /// A frame that no row can hold.
+    #[error("the batch does not fit a row: {0}")]
+    RowTooLarge(String),
+    /// The storage has reached its limit.
+    #[error("the shard's storage is full")]
+    StorageFull,
+    /// More samples than a query may hold.
+    #[error("the query would read more than {0} samples")]
+    TooManySamples(u64),
+    /// More blocks in the shard itself than a query may read.
+    #[error("the query would read {0} blocks of the shard's own storage")]
+    TooManyBlocks(u64),
+    /// Something stored does not check out.
+    #[error("{0}")]
+    Corrupt(String),
+    /// The storage failed; a retry may help.
+    #[error("{0}")]
+    Storage(String),
+}
+
+/// Encodes a call or its result.
+pub fn encode(value: &impl Serialize) -> Result<Vec<u8>, postcard::Error> {
+    postcard::to_allocvec(value)
+}
+
+/// Decodes a call or its result.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, postcard::Error> {
+    postcard::from_bytes(bytes)
+}

@@ -1,0 +1,421 @@
+//! A shard: at most 256 hosts, their log, their blocks and what there is to do for them.
+//!
+//! Every method runs to its end without waiting for anything, so a shard's state
+//! is always that of one instant. A write that fails leaves memory behind
+//! storage: after [`ShardError::Storage`] the shard has to be opened again.
+
+use crate::{
+    block_index::{self, Place},
+    call::{
+        Call, Enroll, HostReport, LOG_RANK, Part, Push, Read, ReadReply, Reply, Request, Sender, ShardError,
+    },
+    compression::{Deflater, Inflater},
+    counters::{Counter, Counters},
+    frame,
+    head::{HeadRegistry, HostHead, ShardNumber},
+    jobs::{Job, JobKind, Jobs},
+    ledger::{self, Ledger, NewestByHost},
+    query::{read_block, select},
+    registry::{HostRecord, HostState, Registry},
+    series_limit::SeriesLimit,
+    sql::{Sql, SqlError},
+    wal::{RowKeys, Wal, WalError},
+};
+use edgewatch_shared::{
+    HostId, RefusalReason, TimestampMs,
+    limits::{QUERY_LOCAL_BLOCKS_MAX, QUERY_SAMPLES_MAX, SHARD_HOSTS_MAX, SHARD_STORAGE_BYTES_MAX},
+    series::SeriesSamples,
+    time::Hour,
+    wire::Facts,
+};
+use std::ops::ControlFlow;
+
+mod catalogue;
+mod sealing;
+#[cfg(test)]
+mod tests;
+
+use sealing::seal_due;
+
+pub use catalogue::CatalogueChanges;
+
+/// What all shards of a wasm instance share.
+pub struct Instance {
+    /// Decoded heads.
+    pub heads: HeadRegistry,
+    /// Decompression and its buffer.
+    pub inflater: Inflater,
+    /// Compression.
+    pub deflater: Deflater,
+}
+
+/// A shard on its storage.
+pub struct Shard<S> {
+    sql: S,
+    number: ShardNumber,
+    registry: Registry,
+    wal: Wal,
+    jobs: Jobs,
+    series_limit: SeriesLimit,
+    ledger: Ledger,
+    /// Counters as the last stored copy of the ledger has them: what `/metrics` shows.
+    durable: Counters,
+    /// Rows of [`Sql::rows_written`] that the ledger has counted.
+    rows_counted: u64,
+    /// Built when somebody lists the hosts.
+    newest: Option<NewestByHost>,
+    last_block: i64,
+}
+
+impl<S: Sql> Shard<S> {
+    /// Opens the shard on its storage, creating what is missing, as a new incarnation: heads of the one before go.
+    /// `told` is the number a caller addressed it by; an alarm knows none and opens what was told before.
+    pub fn open(sql: S, told: Option<ShardNumber>, instance: &mut Instance) -> Result<Self, ShardError> {
+        ledger::create_table(&sql)?;
+        let number = match (ledger::load_number(&sql)?, told) {
+            (Some(number), _) => number,
+            (None, Some(number)) => {
+                ledger::store_number(&sql, number)?;
+                number
+            }
+            (None, None) => return Err(ShardError::Storage("this shard was never told its number".into())),
+        };
+        instance.heads.drop_shard(number);
+        block_index::create_table(&sql)?;
+        let wal = Wal::open(&sql)?;
+        let stored = ledger::load(&sql)?;
+        let ledger =
+            wal.newest_ledger(&sql)?.filter(|in_log| in_log.version > stored.version).unwrap_or(stored);
+        let last_block = block_index::last_id(&sql)?;
+        Ok(Self {
+            number,
+            registry: Registry::open(&sql)?,
+            wal,
+            jobs: Jobs::open(&sql)?,
+            series_limit: SeriesLimit::open(&sql)?,
+            durable: ledger.counters.clone(),
+            ledger,
+            rows_counted: 0,
+            newest: None,
+            last_block,
+            sql,
+        })
+    }
+
+    /// Answers a call that arrived at `now`.
+    pub fn answer(
+        &mut self,
+        call: Call,
+        now: TimestampMs,
+        instance: &mut Instance,
+    ) -> Result<Reply, ShardError> {
+        self.ledger.counters.merge(&call.counted);
+        match call.request {
+            Request::Push(push) => self.push(push, now, instance).map(|()| Reply::Pushed),
+            Request::Read(read) => self.read(&read, instance).map(Reply::Read),
+            Request::Enroll(enroll) => self.enroll(enroll, now).map(|()| Reply::Done),
+            Request::Revoke(host) => self.set_state(host, HostState::Revoked).map(|()| Reply::Done),
+            Request::Delete(host) => self.set_state(host, HostState::Deleted).map(|()| Reply::Done),
+            Request::Hosts => self.hosts().map(Reply::Hosts),
+            Request::Counters(store) => self.counters(store).map(Reply::Counters),
+            Request::Ping => Ok(Reply::Done),
+        }
+    }
+
+    /// Takes over what the shard's surroundings counted: alarms set, rows written to the catalogue.
+    pub fn take_over(&mut self, counted: &Counters) {
+        self.ledger.counters.merge(counted);
+    }
+
+    /// The shard's number.
+    pub fn number(&self) -> ShardNumber {
+        self.number
+    }
+
+    /// When there is something to do next.
+    pub fn next_due(&self) -> Option<TimestampMs> {
+        self.next_job().map(|job| job.due)
+    }
+
+    /// The first job that is due.
+    pub fn due_job(&self, now: TimestampMs) -> Option<Job> {
+        self.next_job().filter(|job| job.due <= now)
+    }
+
+    /// Jobs are stored only once they have failed: that a partition is to be sealed is seen from the partition.
+    fn next_job(&self) -> Option<Job> {
+        let seal = || {
+            let partition = self.wal.partitions().first()?;
+            Some(Job { kind: JobKind::Seal, due: seal_due(*partition, self.number), failures: 0 })
+        };
+        let seal = self.jobs.get(JobKind::Seal).or_else(seal);
+        seal.into_iter().chain(self.jobs.get(JobKind::Catalogue)).min_by_key(|job| job.due)
+    }
+
+    /// The partitions of the log, oldest first.
+    pub fn partitions(&self) -> &[Hour] {
+        self.wal.partitions()
+    }
+
+    fn push(&mut self, push: Push, now: TimestampMs, instance: &mut Instance) -> Result<(), ShardError> {
+        let sender = self.admit(&push.sender, push.facts, now)?;
+        let host = sender.record.id;
+        if push.samples > 0 && self.sql.size_bytes() > SHARD_STORAGE_BYTES_MAX {
+            return Err(ShardError::StorageFull);
+        }
+        let grown = self.series_limit.grown(&self.sql, host, &push.series)?;
+        let grown = grown.map_err(|_| ShardError::TooManySeries)?;
+
+        self.ledger.counters.add(Counter::Refused(RefusalReason::OutsideWindow), push.refused.into());
+        if push.samples > 0 {
+            self.ledger.counters.add(Counter::SamplesIngested, push.samples.into());
+            self.ledger.counters.add(Counter::BatchesIngested, 1);
+            self.ledger.pushes_since_summary = self.ledger.pushes_since_summary.saturating_add(1);
+            self.ledger.version = self.ledger.version.saturating_add(1);
+        }
+        self.count_rows();
+        let keys = RowKeys { received: now, samples: push.samples, newest: push.newest };
+        let (registry, wal) = (&mut self.registry, &mut self.wal);
+        let (sql, ledger) = (&self.sql, &self.ledger);
+        in_transaction(sql, || {
+            if sender.is_changed {
+                registry.put(sql, sender.record.clone())?;
+            }
+            if let Some(grown) = &grown {
+                SeriesLimit::store(sql, host, grown)?;
+            }
+            if push.samples > 0 {
+                wal.append(sql, host, &keys, ledger, push.frame.clone())?;
+            }
+            Ok(())
+        })?;
+
+        if let Some(grown) = grown {
+            self.series_limit.remember(host, grown);
+        }
+        if push.samples > 0 {
+            self.durable = self.ledger.counters.clone();
+            let inflater = &mut instance.inflater;
+            instance.heads.update(self.number, host, || frame::decode(&push.frame, inflater).ok());
+            if let Some(newest) = &mut self.newest {
+                newest.entry(host).or_default().update(now, &keys.newest);
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that a sender may push, and says what is to be noted of it.
+    fn admit(&self, sender: &Sender, facts: Option<Facts>, now: TimestampMs) -> Result<Admitted, ShardError> {
+        let id = match sender {
+            Sender::Host { id, .. } => *id,
+            Sender::Named(name) => HostId::of_name(name),
+        };
+        let known = self.registry.get(id).filter(|host| host.state != HostState::Deleted);
+        let record = match (sender, known) {
+            (_, Some(host)) if host.state == HostState::Revoked => return Err(ShardError::RevokedHost),
+            (Sender::Host { claimed: Some(claimed), .. }, Some(host))
+                if *claimed != host.name.as_str() && *claimed != host.id.to_string() =>
+            {
+                let registered = host.name.to_string();
+                return Err(ShardError::HostMismatch { claimed: claimed.clone(), registered });
+            }
+            (_, Some(host)) => host.clone(),
+            (Sender::Host { .. }, None) => return Err(ShardError::UnknownHost),
+            (Sender::Named(_), None) if self.registry.active_count() >= SHARD_HOSTS_MAX => {
+                return Err(ShardError::Full);
+            }
+            (Sender::Named(name), None) => {
+                let facts = facts.unwrap_or_default();
+                let record = new_host(id, name.clone(), facts, Vec::new(), now);
+                return Ok(Admitted { record, is_changed: true });
+            }
+        };
+        Ok(match facts {
+            Some(facts) if facts != record.facts => {
+                Admitted { record: HostRecord { facts, catalogued: false, ..record }, is_changed: true }
+            }
+            _ => Admitted { record, is_changed: false },
+        })
+    }
+
+    fn read(&mut self, read: &Read, instance: &mut Instance) -> Result<ReadReply, ShardError> {
+        let mut reply = ReadReply::default();
+        let mut samples: usize = 0;
+        let blocks = block_index::overlapping(&self.sql, read.from, read.to)?;
+        let local = blocks.iter().filter(|block| block.place == Place::Local).count();
+        if local > QUERY_LOCAL_BLOCKS_MAX {
+            return Err(ShardError::TooManyBlocks(local as u64));
+        }
+        for block in blocks {
+            if block.place == Place::R2 {
+                reply.objects.push(block);
+                continue;
+            }
+            let bytes = block_index::local_data(&self.sql, block.id)?;
+            let bytes = bytes.ok_or_else(|| ShardError::Corrupt(format!("block {} is gone", block.key)))?;
+            let parts = read_block(&bytes, block.id, read, &mut instance.inflater)
+                .map_err(|error| ShardError::Corrupt(format!("block {}: {error}", block.key)))?;
+            for part in parts {
+                add_part(&mut reply, &mut samples, part)?;
+            }
+        }
+        for host in &read.hosts {
+            let series = self.read_log(*host, read, instance)?;
+            add_part(&mut reply, &mut samples, Part { rank: LOG_RANK, host: *host, series })?;
+        }
+        Ok(reply)
+    }
+
+    /// What the log has: out of the head, which is built if it fits, else row by row.
+    fn read_log(
+        &self,
+        host: HostId,
+        read: &Read,
+        instance: &mut Instance,
+    ) -> Result<Vec<SeriesSamples>, ShardError> {
+        if let Some(head) = instance.heads.get(self.number, host) {
+            return Ok(head.select(read));
+        }
+        let bytes_max = instance.heads.bytes_max();
+        let mut head = HostHead::default();
+        self.wal.for_each_of_host(&self.sql, host, &mut instance.inflater, &mut |row| {
+            head.insert(row);
+            if head.bytes() > bytes_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        if head.bytes() <= bytes_max {
+            let found = head.select(read);
+            instance.heads.keep(self.number, host, head);
+            return Ok(found);
+        }
+        let mut found = HostHead::default();
+        self.wal.for_each_of_host(&self.sql, host, &mut instance.inflater, &mut |row| {
+            found.insert(select(row, read));
+            if found.bytes() > bytes_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        if found.bytes() > bytes_max {
+            return Err(ShardError::TooManySamples(QUERY_SAMPLES_MAX as u64));
+        }
+        Ok(found.select(read))
+    }
+
+    fn enroll(&mut self, enroll: Enroll, now: TimestampMs) -> Result<(), ShardError> {
+        if self.registry.active_count() >= SHARD_HOSTS_MAX {
+            return Err(ShardError::Full);
+        }
+        let host = new_host(enroll.id, enroll.name, enroll.facts, enroll.tags, now);
+        // Whoever enrols a host tells the catalogue itself, which decides whether the name is free. Told by us as
+        // well, it would hold the name against the very host that is being enrolled.
+        self.registry.put(&self.sql, HostRecord { catalogued: true, ..host })?;
+        Ok(())
+    }
+
+    fn set_state(&mut self, id: HostId, state: HostState) -> Result<(), ShardError> {
+        let host = self.registry.get(id).filter(|host| host.state != HostState::Deleted);
+        let host = host.ok_or(ShardError::UnknownHost)?.clone();
+        if host.state != state {
+            self.registry.put(&self.sql, HostRecord { state, catalogued: false, ..host })?;
+            self.newest = None;
+        }
+        Ok(())
+    }
+
+    fn hosts(&mut self) -> Result<Vec<HostReport>, ShardError> {
+        let newest = self.newest()?.clone();
+        let report = |record: &HostRecord| HostReport {
+            record: record.clone(),
+            newest: newest.get(&record.id).cloned(),
+        };
+        Ok(self.registry.listed().map(report).collect())
+    }
+
+    fn newest(&mut self) -> Result<&mut NewestByHost, ShardError> {
+        if self.newest.is_none() {
+            let mut newest = ledger::load_newest(&self.sql)?;
+            for hour in self.wal.partitions() {
+                for row in self.wal.row_heads(&self.sql, *hour)? {
+                    newest.entry(row.host).or_default().update(row.keys.received, &row.keys.newest);
+                }
+            }
+            newest.retain(|host, _| self.registry.is_listed(*host));
+            self.newest = Some(newest);
+        }
+        self.newest.as_mut().ok_or_else(|| ShardError::Storage("newest values were not read".into()))
+    }
+
+    fn counters(&mut self, store: bool) -> Result<Counters, ShardError> {
+        self.count_rows();
+        if store && self.ledger.counters != self.durable {
+            ledger::store(&self.sql, &mut self.ledger)?;
+            self.durable = self.ledger.counters.clone();
+        }
+        Ok(self.durable.clone())
+    }
+
+    fn count_rows(&mut self) {
+        let rows = self.sql.rows_written();
+        self.ledger.counters.add(Counter::ShardRowsWritten, rows.saturating_sub(self.rows_counted));
+        self.rows_counted = rows;
+    }
+}
+
+struct Admitted {
+    record: HostRecord,
+    is_changed: bool,
+}
+
+fn new_host(
+    id: HostId,
+    name: edgewatch_shared::HostName,
+    facts: Facts,
+    tags: Vec<String>,
+    enrolled: TimestampMs,
+) -> HostRecord {
+    HostRecord { id, name, state: HostState::Active, facts, tags, enrolled, catalogued: false }
+}
+
+fn add_part(reply: &mut ReadReply, samples: &mut usize, part: Part) -> Result<(), ShardError> {
+    let count = part.series.iter().map(|entry| entry.samples.len()).fold(0, usize::saturating_add);
+    *samples = samples.saturating_add(count);
+    if *samples > QUERY_SAMPLES_MAX {
+        return Err(ShardError::TooManySamples(QUERY_SAMPLES_MAX as u64));
+    }
+    if count > 0 {
+        reply.parts.push(part);
+    }
+    Ok(())
+}
+
+/// Runs `work` in a transaction and keeps its own error apart from the transaction's.
+fn in_transaction<S: Sql>(sql: &S, mut work: impl FnMut() -> Result<(), WalError>) -> Result<(), ShardError> {
+    let mut refused = None;
+    let result = sql.transaction(&mut || {
+        work().map_err(|error| match error {
+            WalError::Sql(error) => error,
+            other => {
+                let text = SqlError(other.to_string());
+                refused = Some(other);
+                text
+            }
+        })
+    });
+    match refused {
+        Some(error) => Err(error.into()),
+        None => Ok(result?),
+    }
+}
+
+impl From<SqlError> for ShardError {
+    fn from(error: SqlError) -> Self {
+        Self::Storage(error.0)
+    }
+}
+
+impl From<WalError> for ShardError {
+    fn from(error: WalError) -> Self {
+        match error {
+            WalError::Sql(error) => error.into(),
+            WalError::RowTooLarge(_) => Self::RowTooLarge(error.to_string()),
+            WalError::Corrupt { .. } => Self::Corrupt(error.to_string()),
+        }
+    }
+}

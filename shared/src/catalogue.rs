@@ -1,0 +1,247 @@
+//! The metric catalogue: every metric that the agent can emit and every name the native API accepts.
+//!
+//! Validation, the dashboard's units and the docs all come from [`CATALOGUE`].
+
+/// How values of a metric behave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Goes up and down.
+    Gauge,
+    /// Only goes up, except when what it counts starts anew.
+    Counter,
+}
+
+/// One metric of the catalogue.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Stored name.
+    pub name: &'static str,
+    /// Gauge or counter.
+    pub kind: Kind,
+    /// Unit of the values, as people write it; empty for plain numbers.
+    pub unit: &'static str,
+    /// One sentence for people.
+    pub help: &'static str,
+    /// Labels that tell its series apart.
+    pub label_keys: &'static [&'static str],
+    /// What node_exporter calls it, where it has the same meaning and unit.
+    pub node_exporter: Option<&'static str>,
+    /// Shown in listings of hosts; `Some(label)` picks the series with that label where there are several.
+    pub headline: Headline,
+}
+
+/// Whether a metric's newest value is kept ready for listings of hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Headline {
+    /// It is not.
+    No,
+    /// The one series without labels.
+    Plain,
+    /// The series with this label.
+    Labelled(&'static str, &'static str),
+    /// The largest value among its series.
+    Largest,
+}
+
+const fn gauge(name: &'static str, unit: &'static str, help: &'static str) -> Metric {
+    Metric {
+        name,
+        kind: Kind::Gauge,
+        unit,
+        help,
+        label_keys: &[],
+        node_exporter: None,
+        headline: Headline::No,
+    }
+}
+
+const fn counter(name: &'static str, unit: &'static str, help: &'static str) -> Metric {
+    Metric { kind: Kind::Counter, ..gauge(name, unit, help) }
+}
+
+impl Metric {
+    const fn by(self, label_keys: &'static [&'static str]) -> Self {
+        Self { label_keys, ..self }
+    }
+
+    const fn like(self, node_exporter: &'static str) -> Self {
+        Self { node_exporter: Some(node_exporter), ..self }
+    }
+
+    const fn headline(self, headline: Headline) -> Self {
+        Self { headline, ..self }
+    }
+}
+
+/// Every known metric, sorted by name.
+pub const CATALOGUE: &[Metric] = &[
+    counter("agent_collector_failures_total", "", "Readings that a collector failed to take.")
+        .by(&["collector"]),
+    counter("agent_cpu_seconds_total", "s", "Processor time the agent has used.")
+        .like("process_cpu_seconds_total"),
+    counter("agent_dropped_batches_total", "", "Batches dropped because the queue was full."),
+    counter("agent_push_failures_total", "", "Pushes that failed and were tried again."),
+    gauge("agent_queue_batches", "", "Batches waiting to be pushed."),
+    counter("agent_rejected_batches_total", "", "Batches the server refused for good."),
+    gauge("agent_resident_bytes", "B", "Resident memory of the agent.").like("process_resident_memory_bytes"),
+    gauge("boot_time_seconds", "s", "When the host booted, in seconds since the epoch.")
+        .like("node_boot_time_seconds"),
+    gauge("cpu_count", "", "Logical processors.").headline(Headline::Plain),
+    gauge(
+        "cpu_usage_pct",
+        "%",
+        "Busy share of a processor since the last reading; core=total is the mean of all.",
+    )
+    .by(&["core"])
+    .headline(Headline::Labelled("core", "total")),
+    gauge("disk_total_bytes", "B", "Size of a mounted file system.")
+        .by(&["mount"])
+        .like("node_filesystem_size_bytes"),
+    gauge("disk_used_bytes", "B", "Used bytes of a mounted file system.").by(&["mount"]),
+    gauge("disk_used_pct", "%", "Used share of a mounted file system.")
+        .by(&["mount"])
+        .headline(Headline::Largest),
+    gauge("load_15m", "", "Load average over 15 minutes.").like("node_load15"),
+    gauge("load_1m", "", "Load average over 1 minute.").like("node_load1").headline(Headline::Plain),
+    gauge("load_5m", "", "Load average over 5 minutes.").like("node_load5"),
+    gauge("mem_available_bytes", "B", "Memory that programs can still get without swapping.")
+        .like("node_memory_MemAvailable_bytes"),
+    gauge("mem_total_bytes", "B", "Usable memory.")
+        .like("node_memory_MemTotal_bytes")
+        .headline(Headline::Plain),
+    gauge("mem_used_bytes", "B", "Memory that is neither free nor reclaimable."),
+    gauge("mem_used_pct", "%", "Used share of memory.").headline(Headline::Plain),
+    gauge("net_bytes_in", "B", "Bytes received on an interface since the last reading.").by(&["iface"]),
+    gauge("net_bytes_out", "B", "Bytes sent on an interface since the last reading.").by(&["iface"]),
+    counter("net_receive_bytes_total", "B", "Bytes received on an interface.")
+        .by(&["iface"])
+        .like("node_network_receive_bytes_total"),
+    counter("net_receive_errors_total", "", "Receive errors on an interface.")
+        .by(&["iface"])
+        .like("node_network_receive_errs_total"),
+    counter("net_receive_packets_total", "", "Packets received on an interface.")
+        .by(&["iface"])
+        .like("node_network_receive_packets_total"),
+    counter("net_transmit_bytes_total", "B", "Bytes sent on an interface.")
+        .by(&["iface"])
+        .like("node_network_transmit_bytes_total"),
+    counter("net_transmit_errors_total", "", "Transmit errors on an interface.")
+        .by(&["iface"])
+        .like("node_network_transmit_errs_total"),
+    counter("net_transmit_packets_total", "", "Packets sent on an interface.")
+        .by(&["iface"])
+        .like("node_network_transmit_packets_total"),
+    gauge("swap_total_bytes", "B", "Size of swap.").like("node_memory_SwapTotal_bytes"),
+    gauge("swap_used_bytes", "B", "Used bytes of swap."),
+    gauge("swap_used_pct", "%", "Used share of swap; absent without swap."),
+    gauge("uptime_seconds", "s", "Seconds since the host booted.").headline(Headline::Plain),
+];
+
+/// Prefixes under which a host may send names of its own.
+pub const FREE_PREFIXES: &[&str] = &["app_", "custom_"];
+
+/// Names that are answered as the difference of a counter since its last reading, beside what was stored under them:
+/// MiniObserv's `net.*` are such differences, and our agent sends the counters.
+pub const DIFFERENCES: &[(&str, &str)] =
+    &[("net_bytes_in", "net_receive_bytes_total"), ("net_bytes_out", "net_transmit_bytes_total")];
+
+/// The metric of a stored name.
+pub fn find(name: &str) -> Option<&'static Metric> {
+    let at = CATALOGUE.binary_search_by(|metric| metric.name.cmp(name)).ok()?;
+    CATALOGUE.get(at)
+}
+
+/// Whether the native API takes a stored name: in the catalogue, or under a free prefix with something behind it.
+pub fn is_accepted(name: &str) -> bool {
+    let free = |prefix: &&str| name.strip_prefix(*prefix).is_some_and(|rest| !rest.is_empty());
+    find(name).is_some() || FREE_PREFIXES.iter().any(free)
+}
+
+/// The counter whose differences answer for `name`.
+pub fn counter_behind(name: &str) -> Option<&'static str> {
+    DIFFERENCES.iter().find(|(difference, _)| *difference == name).map(|(_, counter)| *counter)
+}
+
+/// The known name nearest to `name` by edit distance: what a typo probably meant.
+pub fn nearest(name: &str) -> &'static str {
+    nearest_of(name, CATALOGUE.iter().map(|metric| metric.name))
+}
+
+/// The one of the `known` names nearest to `name`; empty if none is known.
+pub fn nearest_of<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> &'a str {
+    known.min_by_key(|candidate| edit_distance(name, candidate)).unwrap_or_default()
+}
+
+/// Levenshtein's distance in bytes, over the first 64 of each: names are ASCII and short.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let (a, b) = (a.get(..64).unwrap_or(a), b.get(..64).unwrap_or(b));
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.iter().enumerate() {
+        let mut diagonal = i;
+        let mut left = i.saturating_add(1);
+        let mut next = vec![left];
+        for (above, to) in row.iter().skip(1).zip(b) {
+            let change = diagonal.saturating_add(usize::from(from != to));
+            left = change.min(left.saturating_add(1)).min(above.saturating_add(1));
+            next.push(left);
+            diagonal = *above;
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_catalogue_is_sorted_legal_and_told() {
+        assert!(CATALOGUE.windows(2).all(|pair| pair[0].name < pair[1].name));
+        for metric in CATALOGUE {
+            assert_eq!(crate::name::stored_name(metric.name).as_deref(), Ok(metric.name));
+            assert!(metric.help.ends_with('.'), "{}", metric.name);
+            assert_eq!(metric.kind == Kind::Counter, metric.name.ends_with("_total"), "{}", metric.name);
+        }
+    }
+
+    #[test]
+    fn the_nine_names_of_miniobserv_are_known() {
+        let nine = "cpu.usage_pct mem.used_pct mem.used_bytes mem.total_bytes disk.used_pct \
+                    disk.used_bytes disk.total_bytes net.bytes_in net.bytes_out";
+        for name in nine.split_whitespace() {
+            assert!(is_accepted(&crate::name::stored_name(name).unwrap()), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_typo_is_told_its_nearest_name() {
+        assert_eq!(nearest("cpu_usage_pc"), "cpu_usage_pct");
+        assert_eq!(nearest("memory_used_pct"), "mem_used_pct");
+        assert_eq!(nearest("net_bytes_inn"), "net_bytes_in");
+    }
+
+    #[test]
+    fn edit_distances_are_levenshteins() {
+        for (a, b, distance) in [("", "", 0), ("", "abc", 3), ("kitten", "sitting", 3), ("flaw", "lawn", 2)] {
+            assert_eq!(edit_distance(a, b), distance, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn a_free_prefix_alone_is_no_name() {
+        assert!(is_accepted("app_requests"));
+        assert!(!is_accepted("app_"));
+        assert!(!is_accepted("application"));
+    }
+
+    #[test]
+    fn differences_stand_for_known_counters() {
+        for (difference, counter) in DIFFERENCES {
+            assert_eq!(find(difference).unwrap().kind, Kind::Gauge);
+            assert_eq!(find(counter).unwrap().kind, Kind::Counter);
+            assert_eq!(counter_behind(difference), Some(*counter));
+        }
+    }
+}

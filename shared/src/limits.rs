@@ -1,0 +1,93 @@
+//! Every limit of Edgewatch: name, unit, reason. `docs/limits.md` lists them for operators.
+
+/// Bytes of a request body as sent, compressed or not. Reason: an isolate has 128 MB for all that it does at once.
+pub const BODY_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a request body once decompressed. Reason: a body of zeros compresses 1,000 : 1 and more.
+pub const BODY_DECOMPRESSED_BYTES_MAX: usize = 8 << 20;
+/// Samples in one batch. Reason: bounds what one push can cost; an agent's minute is 240 to 6,000.
+pub const BATCH_SAMPLES_MAX: usize = 10_000;
+/// Faults named in a refusal. Reason: enough to mend a client, small enough to read.
+pub const FAULTS_NAMED_MAX: usize = 10;
+/// Labels of one series. Reason: Prometheus' practice; more is a data model gone wrong.
+pub const LABELS_MAX: usize = 32;
+/// Bytes of a metric or label name. Reason: the longest names in the wild are under 120.
+pub const NAME_BYTES_MAX: usize = 200;
+/// Bytes of a label value. Reason: paths and units fit, stack traces do not belong in a series.
+pub const LABEL_VALUE_BYTES_MAX: usize = 1_024;
+/// Bytes of a host's name. Reason: the length of a fully qualified domain name (RFC 1035).
+pub const HOST_NAME_BYTES_MAX: usize = 253;
+/// Bytes of a host's facts, as JSON. Reason: a dozen short strings.
+pub const FACTS_BYTES_MAX: usize = 4_096;
+/// Tags of a host or of an enrolment token. Reason: they travel in every listing.
+pub const TAGS_MAX: usize = 16;
+/// Bytes of one tag. Reason: a word, not a text.
+pub const TAG_BYTES_MAX: usize = 64;
+/// Age in ms beyond which a sample is refused: what a spool holds (7 days) and a day more.
+pub const SAMPLE_AGE_MS_MAX: i64 = 8 * DAY_MS;
+/// Ms by which a sample may lie in the future: clocks that nobody has corrected yet.
+pub const SAMPLE_AHEAD_MS_MAX: i64 = 5 * MINUTE_MS;
+/// Active series of one host. Reason: an agent sends 60 to 500; beyond lies a label with unbounded values.
+pub const HOST_SERIES_MAX: usize = 5_000;
+/// Hosts of one shard. Reason: 256 hosts at one push a minute are 4.3 pushes/s, far below an object's 1,000 requests/s.
+pub const SHARD_HOSTS_MAX: usize = 256;
+/// Bytes of heads in one wasm instance, all shards together. Reason: leaves room for queries in the isolate's 128 MB.
+pub const HEADS_BYTES_MAX: usize = 48 << 20;
+/// Bytes of one SQLite row or blob by our own check. Reason: the platform's limit is 2 MB and local runs do not enforce it.
+pub const ROW_BYTES_MAX: usize = 1_900_000;
+/// Bytes of one sealed block. Reason: without R2 it has to fit a row, index and footer included.
+pub const BLOCK_BYTES_MAX: usize = 1_800_000;
+/// Bytes of a shard's SQLite beyond which pushes are refused with 503. Reason: the platform ends at 10 GB; an R2 outage must not get there.
+pub const SHARD_STORAGE_BYTES_MAX: u64 = 8_000_000_000;
+/// Points of one series in a reply. Reason: Prometheus' own limit, more than any screen has columns.
+pub const QUERY_POINTS_MAX: i64 = 11_000;
+/// Samples a query may hold in memory. Reason: 16 bytes each, 32 MB of the isolate's 128.
+pub const QUERY_SAMPLES_MAX: usize = 2_000_000;
+/// Sealed objects that one query may read. Reason: the free plan's 50 external and 1,000 internal subrequests a request.
+pub const QUERY_OBJECTS_MAX: usize = 900;
+/// Sealed blocks in a shard's own storage that one query may read. Reason: each is read and checked in one go, about
+/// 10 ms, while the shard does nothing else.
+pub const QUERY_LOCAL_BLOCKS_MAX: usize = 200;
+/// Bytes of a reply. Reason: what a browser still parses without a pause.
+pub const RESPONSE_BYTES_MAX: usize = 16 << 20;
+/// Bytes of a request's URL. Reason: a PromQL selector is long, a megabyte of it is an attack.
+pub const URL_BYTES_MAX: usize = 16 << 10;
+/// Bytes of a token. Reason: ours are about 300; checked before any cryptography.
+pub const TOKEN_BYTES_MAX: usize = 2_048;
+/// Seconds a host's own token may live. Reason: it is made anew for every push.
+pub const HOST_TOKEN_LIFETIME_S_MAX: i64 = 300;
+/// Seconds a static token may live: a year and a month, so that a yearly rotation overlaps.
+pub const STATIC_TOKEN_LIFETIME_S_MAX: i64 = 400 * 86_400;
+/// Seconds by which a token's `iat` may lie in the future.
+pub const TOKEN_SKEW_S_MAX: i64 = 60;
+/// Bytes of the one secret, at least. Reason: the strength of HMAC-SHA256 (RFC 2104, section 3).
+pub const SECRET_BYTES_MIN: usize = 32;
+/// Hosts that one enrolment token may enrol, unless it says otherwise.
+pub const ENROLL_USES_DEFAULT: u32 = 1;
+/// Hosts that one enrolment token may enrol at the most. Reason: the largest fleet Edgewatch is made for.
+pub const ENROLL_USES_MAX: u32 = 10_000;
+
+/// Milliseconds of a minute.
+pub const MINUTE_MS: i64 = 60_000;
+/// Milliseconds of an hour.
+pub const HOUR_MS: i64 = 60 * MINUTE_MS;
+/// Milliseconds of a day.
+pub const DAY_MS: i64 = 24 * HOUR_MS;
+
+/// Milliseconds between two pushes of an agent that nobody hurries.
+pub const PUSH_INTERVAL_MS: i64 = MINUTE_MS;
+/// A host silent for longer is `stale`: three pushes missed.
+pub const STALE_AFTER_MS: i64 = 3 * PUSH_INTERVAL_MS;
+/// A host silent for longer is `down`.
+pub const DOWN_AFTER_MS: i64 = 10 * PUSH_INTERVAL_MS;
+
+const _: () = {
+    assert!(BODY_BYTES_MAX <= BODY_DECOMPRESSED_BYTES_MAX);
+    assert!(BLOCK_BYTES_MAX < ROW_BYTES_MAX);
+    // A frame is at most a decompressed batch; compressed it has to fit a row.
+    assert!(BODY_BYTES_MAX < ROW_BYTES_MAX);
+    assert!(QUERY_SAMPLES_MAX * 16 <= HEADS_BYTES_MAX);
+    assert!(BATCH_SAMPLES_MAX <= QUERY_SAMPLES_MAX);
+    assert!(STALE_AFTER_MS < DOWN_AFTER_MS);
+    assert!(NAME_BYTES_MAX < LABEL_VALUE_BYTES_MAX);
+    assert!(TOKEN_BYTES_MAX < URL_BYTES_MAX);
+};

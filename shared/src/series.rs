@@ -1,0 +1,42 @@
+//! A series is a name and sorted labels; a sample is an instant and a value.
+
+use crate::time::TimestampMs;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Labels of a series, sorted by key, every key once.
+pub type Labels = BTreeMap<String, String>;
+
+/// What a line in a graph is identified by, within one host.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Series {
+    /// Prometheus-legal name.
+    pub name: String,
+    /// Sorted labels, without `host`.
+    pub labels: Labels,
+}
+
+impl Series {
+    /// Whether the series has this name and each of these labels.
+    pub fn matches(&self, name: &str, labels: &Labels) -> bool {
+        self.name == name && labels.iter().all(|(key, value)| self.labels.get(key) == Some(value))
+    }
+}
+
+/// One reading.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// When it was taken.
+    pub time: TimestampMs,
+    /// Finite.
+    pub value: f64,
+}
+
+/// A series with samples in ascending order of time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SeriesSamples {
+    /// Which series.
+    pub series: Series,
+    /// Its samples.
+    pub samples: Vec<Sample>,
+}

@@ -1,0 +1,232 @@
+//! `GET /api/v1/metrics/query`: the samples of a host's metric, in buckets of time.
+
+use super::Ask;
+use crate::{
+    api_error::ApiError,
+    instance,
+    reply::Reply,
+    store::{
+        blobs,
+        catalogue::{Catalogue, Placement},
+        shards,
+    },
+};
+use edgewatch_engine::{
+    block_index::BlockEntry,
+    call::{self, Part, Read, ReadReply, Request},
+    head::ShardNumber,
+    query::{Aggregate, Bucket, Merged, Merger, differences, points, read_block},
+};
+use edgewatch_shared::{
+    ErrorCode, HostId, HostName, Labels, Sample, TimestampMs,
+    catalogue::{counter_behind, is_accepted, nearest},
+    limits::{HOUR_MS, MINUTE_MS, QUERY_OBJECTS_MAX, QUERY_POINTS_MAX},
+    name::stored_name,
+    wire::{QueryPoint, QueryReply},
+};
+use futures_util::{StreamExt, stream};
+use std::collections::BTreeMap;
+
+/// What is asked when nothing says otherwise: the last hour…
+const RANGE_MS_DEFAULT: i64 = HOUR_MS;
+/// …and how far before `from` a counter is read, so that its first difference has a beginning.
+const COUNTER_LOOKBACK_MS: i64 = 10 * MINUTE_MS;
+/// Objects fetched at the same time; an isolate may have six connections open.
+const OBJECTS_AT_ONCE: usize = 6;
+
+#[derive(Debug)]
+struct Question {
+    host: String,
+    /// As it was asked.
+    name: String,
+    stored_name: String,
+    from: TimestampMs,
+    to: TimestampMs,
+    bucket: Bucket,
+    aggregate: Aggregate,
+    labels: Labels,
+}
+
+/// Answers with one point a bucket, newest first.
+pub async fn query(ask: Ask<'_>) -> Result<Reply, ApiError> {
+    let question = question(&ask)?;
+    let placements = placements(&ask, &question.host).await?;
+    let mut merger = Merger::default();
+    for (shard, hosts) in by_shard(placements) {
+        let read = read_of(&question, hosts);
+        let call::Reply::Read(found) = shards::ask(ask.env, shard, Request::Read(read.clone())).await? else {
+            return Err(ApiError::internal("a shard answered a read with something else"));
+        };
+        merge(&ask, &mut merger, &read, found).await?;
+    }
+    let series = answered(merger.finish(), &question);
+    let points = points(series.iter().map(Vec::as_slice), question.bucket, question.aggregate);
+    let point = |(start, value): (TimestampMs, f64)| QueryPoint { time: start.to_rfc3339(), value };
+    let reply = QueryReply {
+        host: question.host,
+        name: question.name,
+        bucket: question.bucket.as_str().to_owned(),
+        agg: question.aggregate.as_str().to_owned(),
+        points: points.into_iter().map(point).collect(),
+    };
+    Ok(Reply::json(200, &reply))
+}
+
+fn question(ask: &Ask<'_>) -> Result<Question, ApiError> {
+    let required = |name: &str| {
+        ask.parameter(name)
+            .ok_or_else(|| invalid(format!("`{name}` is missing: host, name, from, to, bucket, agg")))
+    };
+    let (host, name) = (required("host")?, required("name")?);
+    let stored_name = stored_name(&name).map_err(|error| invalid(format!("name: {error}")))?;
+    if !is_accepted(&stored_name) {
+        let message = format!("unknown metric name {name:?}; did you mean {:?}?", nearest(&stored_name));
+        return Err(ApiError::new(ErrorCode::UnknownName, message));
+    }
+    let time = |name: &str| ask.parameter(name).map(|text| instant(name, &text)).transpose();
+    let to = time("to")?.unwrap_or(ask.now);
+    let from = time("from")?.unwrap_or(to.plus_ms(-RANGE_MS_DEFAULT));
+    if from >= to {
+        return Err(invalid("`from` must be before `to`"));
+    }
+    let bucket = one_of("bucket", ask.parameter("bucket"), &Bucket::ALL, Bucket::as_str, Bucket::Minute)?;
+    let aggregate = one_of("agg", ask.parameter("agg"), &Aggregate::ALL, Aggregate::as_str, Aggregate::Avg)?;
+    if !bucket.fits(from, to) {
+        return Err(ApiError::new(
+            ErrorCode::QueryTooLarge,
+            format!(
+                "{} buckets of {} lie between `from` and `to`, a reply has at most {QUERY_POINTS_MAX}: \
+                 take a wider bucket or less time",
+                bucket.count(from, to),
+                bucket.as_str()
+            ),
+        ));
+    }
+    let labels = ask.matched.url.query_pairs().filter_map(|(key, value)| {
+        key.strip_prefix("label.").map(|key| (key.to_owned(), value.into_owned()))
+    });
+    Ok(Question { host, name, stored_name, from, to, bucket, aggregate, labels: labels.collect() })
+}
+
+fn invalid(message: impl Into<String>) -> ApiError {
+    ApiError::new(ErrorCode::InvalidParameter, message)
+}
+
+/// RFC 3339, or milliseconds since the epoch.
+fn instant(name: &str, text: &str) -> Result<TimestampMs, ApiError> {
+    if let Ok(ms) = text.parse() {
+        return Ok(TimestampMs(ms));
+    }
+    TimestampMs::parse_rfc3339(text).map_err(|error| {
+        // In a query string a bare plus is a space.
+        let hint = if text.contains(' ') { " (write a plus as %2B)" } else { "" };
+        invalid(format!("`{name}` is {error}, nor milliseconds since the epoch{hint}"))
+    })
+}
+
+fn one_of<T: Copy>(
+    name: &str,
+    text: Option<String>,
+    all: &[T],
+    as_str: impl Fn(T) -> &'static str,
+    default: T,
+) -> Result<T, ApiError> {
+    let Some(text) = text else { return Ok(default) };
+    all.iter().copied().find(|value| as_str(*value) == text).ok_or_else(|| {
+        let known: Vec<_> = all.iter().map(|value| as_str(*value)).collect();
+        invalid(format!("`{name}` is {text:?}; it is one of {}", known.join(", ")))
+    })
+}
+
+/// Where a host's data is: by its id, or all that ever had its name.
+async fn placements(ask: &Ask<'_>, host: &str) -> Result<Vec<Placement>, ApiError> {
+    if let Ok(id) = host.parse::<HostId>() {
+        return Ok(placements_of_id(ask, id).await);
+    }
+    let catalogue = Catalogue::open(ask.env).await?;
+    let name: HostName = host.parse().map_err(|error| invalid(format!("host: {error}")))?;
+    let mut placements = catalogue.placements_of(&name).await?;
+    if placements.is_empty() {
+        // A host pushed by name may be so new that the catalogue has not heard of it.
+        placements.push(Placement { id: HostId::of_name(&name), shard: HostId::NAMED_SHARD });
+    }
+    Ok(placements)
+}
+
+/// The catalogue knows which shards there are; without it the id's own is asked.
+async fn placements_of_id(ask: &Ask<'_>, id: HostId) -> Vec<Placement> {
+    let known = match Catalogue::open(ask.env).await {
+        Ok(catalogue) => catalogue.placements_of_id(id).await,
+        Err(error) => Err(error),
+    };
+    known.unwrap_or_else(|_| vec![Placement { id, shard: id.home_shard() }])
+}
+
+fn by_shard(placements: Vec<Placement>) -> BTreeMap<ShardNumber, Vec<HostId>> {
+    let mut shards: BTreeMap<ShardNumber, Vec<HostId>> = BTreeMap::new();
+    for placement in placements {
+        shards.entry(placement.shard).or_default().push(placement.id);
+    }
+    shards
+}
+
+fn read_of(question: &Question, hosts: Vec<HostId>) -> Read {
+    let counter = counter_behind(&question.stored_name);
+    let lookback_ms = if counter.is_some() { COUNTER_LOOKBACK_MS } else { 0 };
+    let names = std::iter::once(question.stored_name.clone()).chain(counter.map(ToOwned::to_owned));
+    Read {
+        hosts,
+        names: names.collect(),
+        labels: question.labels.clone(),
+        from: question.from.plus_ms(lookback_ms.saturating_neg()),
+        to: question.to,
+    }
+}
+
+/// Takes in what a shard holds, and the objects that it names.
+async fn merge(ask: &Ask<'_>, merger: &mut Merger, read: &Read, found: ReadReply) -> Result<(), ApiError> {
+    for part in found.parts {
+        merger.add(part)?;
+    }
+    if found.objects.len() > QUERY_OBJECTS_MAX {
+        let message = format!(
+            "the query would read {} objects, at most {QUERY_OBJECTS_MAX} are read: ask for less time",
+            found.objects.len()
+        );
+        return Err(ApiError::new(ErrorCode::QueryTooLarge, message));
+    }
+    let mut parts =
+        stream::iter(found.objects).map(|object| parts_of(ask, read, object)).buffered(OBJECTS_AT_ONCE);
+    while let Some(parts) = parts.next().await {
+        for part in parts? {
+            merger.add(part)?;
+        }
+    }
+    Ok(())
+}
+
+async fn parts_of(ask: &Ask<'_>, read: &Read, object: BlockEntry) -> Result<Vec<Part>, ApiError> {
+    let unavailable = |error| ApiError::unavailable(ErrorCode::BlobsUnavailable, "R2", error);
+    let bucket = blobs::bucket(ask.env).ok_or_else(|| {
+        ApiError::new(ErrorCode::Misconfigured, "sealed blocks are in R2, and no bucket is bound as BLOBS")
+    })?;
+    let bytes = blobs::read(&bucket, &object.key).await.map_err(unavailable)?;
+    let corrupt =
+        |why: String| ApiError::new(ErrorCode::CorruptBlock, format!("block {}: {why}", object.key));
+    let bytes = bytes.ok_or_else(|| corrupt("the object is gone".to_owned()))?;
+    instance::with(|instance| read_block(&bytes, object.id, read, &mut instance.inflater))
+        .map_err(|error| corrupt(error.to_string()))
+}
+
+/// What answers for the name: samples stored under it, and differences of the counter behind it.
+fn answered(merged: Merged, question: &Question) -> Vec<Vec<Sample>> {
+    let inside = |sample: &Sample| (question.from..=question.to).contains(&sample.time);
+    merged
+        .into_iter()
+        .map(|((_, series), samples)| {
+            let is_counter = series.name != question.stored_name;
+            let samples = if is_counter { differences(&samples) } else { samples };
+            samples.into_iter().filter(inside).collect()
+        })
+        .collect()
+}

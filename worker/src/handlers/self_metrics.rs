@@ -1,0 +1,111 @@
+//! `GET /metrics`: Edgewatch's own counters in Prometheus' text format 0.0.4.
+//!
+//! Only what is durable is shown, so no counter jumps back. A scrape with a read
+//! token makes pending counts durable first (one row a shard); an anonymous one
+//! shows what was durable anyway, so that nobody can make us write. Nothing is kept
+//! from one scrape for the next: another instance might show an older one.
+
+use super::Ask;
+use crate::{
+    api_error::ApiError,
+    auth::Caller,
+    reply::Reply,
+    routes,
+    store::{catalogue::Catalogue, shards},
+};
+use edgewatch_engine::{
+    call::{self, Request},
+    counters::{Counter, Counters},
+};
+use edgewatch_shared::{HostId, RefusalReason, token::Scope};
+use std::{collections::BTreeSet, fmt::Write};
+
+/// Sums the counters of all shards; one that does not answer is an error, since a sum without it would jump back.
+pub async fn scrape(ask: Ask<'_>) -> Result<Reply, ApiError> {
+    let store = matches!(&ask.caller, Caller::Holder(claims) if claims.allows(Scope::Read));
+    let mut numbers: BTreeSet<_> = Catalogue::open(ask.env).await?.shards().await?.into_iter().collect();
+    numbers.insert(HostId::NAMED_SHARD);
+    let mut totals = Counters::default();
+    for (_, answer) in
+        shards::ask_all(ask.env, numbers.into_iter().collect(), &Request::Counters(store)).await
+    {
+        if let call::Reply::Counters(counters) = answer? {
+            totals.merge(&counters);
+        }
+    }
+    Ok(Reply::new(200, "text/plain; version=0.0.4; charset=utf-8", exposition(&totals)))
+}
+
+fn exposition(totals: &Counters) -> String {
+    let mut text = String::new();
+    let version = env!("CARGO_PKG_VERSION");
+    family(&mut text, "edgewatch_build_info", "gauge", "Version of the Worker.");
+    line(&mut text, "edgewatch_build_info", &format!("{{version=\"{version}\"}}"), 1);
+    family(&mut text, "edgewatch_requests_total", "counter", "Requests answered, by route and status.");
+    for (counter, count) in totals.iter() {
+        if let Counter::Requests { route, status } = counter {
+            let (method, path) = (routes::method(route), routes::label(route));
+            let labels = format!("{{method=\"{method}\",route=\"{path}\",status=\"{status}\"}}");
+            line(&mut text, "edgewatch_requests_total", &labels, count);
+        }
+    }
+    family(
+        &mut text,
+        "edgewatch_refused_total",
+        "counter",
+        "Pushes and samples that were not stored, by reason.",
+    );
+    for reason in RefusalReason::ALL {
+        let labels = format!("{{reason=\"{}\"}}", reason.as_str());
+        line(&mut text, "edgewatch_refused_total", &labels, totals.get(Counter::Refused(*reason)));
+    }
+    let plain = [
+        ("edgewatch_samples_ingested_total", "Samples made durable.", Counter::SamplesIngested),
+        ("edgewatch_batches_ingested_total", "Batches made durable.", Counter::BatchesIngested),
+        ("edgewatch_seals_total", "Hours of the log that became blocks.", Counter::Seals),
+        ("edgewatch_seal_failures_total", "Seals that failed and were put off.", Counter::SealFailures),
+        (
+            "edgewatch_catalogue_failures_total",
+            "Copies to the catalogue that failed and were put off.",
+            Counter::CatalogueFailures,
+        ),
+    ];
+    for (name, help, counter) in plain {
+        family(&mut text, name, "counter", help);
+        line(&mut text, name, "", totals.get(counter));
+    }
+    let rows = "edgewatch_storage_rows_written_total";
+    family(&mut text, rows, "counter", "Rows written, by the storage's own count, alarms included.");
+    line(&mut text, rows, "{store=\"shard\"}", totals.get(Counter::ShardRowsWritten));
+    line(&mut text, rows, "{store=\"d1\"}", totals.get(Counter::CatalogueRowsWritten));
+    text
+}
+
+fn family(text: &mut String, name: &str, kind: &str, help: &str) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+fn line(text: &mut String, name: &str, labels: &str, value: u64) {
+    let _ = writeln!(text, "{name}{labels} {value}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_counter_is_exposed_under_a_family_of_its_own() {
+        let mut totals = Counters::default();
+        totals.add(Counter::Requests { route: 1, status: 202 }, 3);
+        totals.add(Counter::Refused(RefusalReason::Malformed), 2);
+        let text = exposition(&totals);
+        assert!(text.contains(
+            "edgewatch_requests_total{method=\"POST\",route=\"/api/v1/metrics\",status=\"202\"} 3\n"
+        ));
+        assert!(text.contains("edgewatch_refused_total{reason=\"malformed\"} 2\n"));
+        assert!(text.contains("edgewatch_seals_total 0\n"));
+        let families: Vec<_> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
+        assert_eq!(families.iter().collect::<BTreeSet<_>>().len(), families.len());
+    }
+}

@@ -1,0 +1,48 @@
+//! What a deployer sets: the secrets and the variables of `wrangler.toml`.
+
+use crate::api_error::ApiError;
+use edgewatch_shared::{ErrorCode, keys::Keyring, limits::SECRET_BYTES_MIN};
+use std::{cell::RefCell, rc::Rc};
+use worker::Env;
+
+/// Settings, read once an instance.
+pub struct Settings {
+    /// `EDGEWATCH_SECRET`, and `EDGEWATCH_SECRET_PREVIOUS` while rotating.
+    pub keyring: Keyring,
+    /// `CORS_ORIGINS`: origins that pages may call the API from, separated by commas; none by default.
+    pub cors_origins: Vec<String>,
+}
+
+thread_local! {
+    static SETTINGS: RefCell<Option<Rc<Settings>>> = const { RefCell::new(None) };
+}
+
+impl Settings {
+    /// The instance's settings.
+    pub fn of(env: &Env) -> Result<Rc<Self>, ApiError> {
+        if let Some(settings) = SETTINGS.with_borrow(Clone::clone) {
+            return Ok(settings);
+        }
+        let settings = Rc::new(Self::read(env)?);
+        SETTINGS.set(Some(Rc::clone(&settings)));
+        Ok(settings)
+    }
+
+    fn read(env: &Env) -> Result<Self, ApiError> {
+        let text = |name: &str| env.var(name).ok().map(|value| value.to_string());
+        let current = text("EDGEWATCH_SECRET").unwrap_or_default();
+        let previous = text("EDGEWATCH_SECRET_PREVIOUS").filter(|secret| !secret.is_empty());
+        let keyring = Keyring::new(current.as_bytes(), previous.as_deref().map(str::as_bytes)).map_err(|_| {
+            ApiError::new(
+                ErrorCode::Misconfigured,
+                format!(
+                    "EDGEWATCH_SECRET must be set to at least {SECRET_BYTES_MIN} bytes: `openssl rand -hex 32 | \
+                     npx wrangler secret put EDGEWATCH_SECRET` (EDGEWATCH_SECRET_PREVIOUS, where set, likewise)"
+                ),
+            )
+        })?;
+        let origins = text("CORS_ORIGINS").unwrap_or_default();
+        let origins = origins.split(',').map(str::trim).filter(|origin| !origin.is_empty());
+        Ok(Self { keyring, cors_origins: origins.map(ToOwned::to_owned).collect() })
+    }
+}

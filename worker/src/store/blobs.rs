@@ -1,0 +1,45 @@
+//! Sealed objects in R2. Objects are created once and never changed.
+
+use worker::{Bucket, Conditional, Env};
+
+/// The bucket, if one is bound: without it blocks stay in their shards.
+pub fn bucket(env: &Env) -> Option<Bucket> {
+    env.bucket("BLOBS").ok()
+}
+
+/// Creates an object. One that exists already is a success only if it holds the same bytes.
+pub async fn create(bucket: &Bucket, key: &str, bytes: &[u8]) -> Result<(), String> {
+    faults()?;
+    #[cfg(feature = "test-hooks")]
+    crate::test_hooks::wait_if_asked().await;
+    let create_only = Conditional { etag_does_not_match: Some("*".to_owned()), ..Conditional::default() };
+    let put = bucket.put(key, bytes.to_vec()).only_if(create_only).execute().await;
+    match put.map_err(|error| format!("put {key}: {error}"))? {
+        Some(_) => Ok(()),
+        None => match read(bucket, key).await? {
+            Some(found) if found == bytes => Ok(()),
+            _ => Err(format!("{key} exists with other content")),
+        },
+    }
+}
+
+/// An object's bytes; `None` if there is no such object.
+pub async fn read(bucket: &Bucket, key: &str) -> Result<Option<Vec<u8>>, String> {
+    faults()?;
+    let failed = |error| format!("get {key}: {error}");
+    let Some(object) = bucket.get(key).execute().await.map_err(failed)? else { return Ok(None) };
+    let Some(body) = object.body() else { return Ok(None) };
+    body.bytes().await.map(Some).map_err(failed)
+}
+
+/// Whether R2 answers.
+pub async fn ping(bucket: &Bucket) -> Result<(), String> {
+    faults()?;
+    bucket.head("ping").await.map(|_| ()).map_err(|error| error.to_string())
+}
+
+fn faults() -> Result<(), String> {
+    #[cfg(feature = "test-hooks")]
+    crate::test_hooks::fail_if_asked(crate::test_hooks::Store::R2)?;
+    Ok(())
+}

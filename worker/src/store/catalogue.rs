@@ -1,0 +1,378 @@
+//! The catalogue in D1: hosts, placements, summaries, the copy of the block index.
+//!
+//! The Worker applies `schema.sql` itself when it meets a database of another version.
+
+use crate::{api_error::ApiError, counting};
+use edgewatch_engine::{
+    block_index::{BlockEntry, Place},
+    counters::Counter,
+    head::ShardNumber,
+    ledger::NewestByHost,
+    registry::{HostRecord, HostState},
+};
+use edgewatch_shared::{ErrorCode, HostId, HostName, TimestampMs, wire::Facts};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::{cell::Cell, collections::BTreeMap};
+use wasm_bindgen::JsValue;
+use worker::{D1Database, D1PreparedStatement, D1Result, Env};
+
+/// The schema, whole.
+const SCHEMA: &str = include_str!("../../../schema.sql");
+/// Version that `schema.sql` ends with.
+const SCHEMA_VERSION: &str = "1";
+
+thread_local! {
+    /// Whether this instance has seen the database at [`SCHEMA_VERSION`].
+    static SCHEMA_IS_CURRENT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The catalogue, at the current schema.
+pub struct Catalogue {
+    db: D1Database,
+}
+
+/// A host as the catalogue has it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct HostRow {
+    /// Its id.
+    pub id: HostId,
+    /// Its name.
+    pub name: HostName,
+    /// 1: its key is refused.
+    pub revoked: u8,
+    /// JSON.
+    pub facts: String,
+    /// JSON.
+    pub tags: String,
+}
+
+/// A host and a shard that holds some of its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct Placement {
+    /// The host.
+    pub id: HostId,
+    /// The shard.
+    pub shard: ShardNumber,
+}
+
+/// Newest values of a host in a summary.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SummaryEntry {
+    /// Milliseconds since the epoch.
+    pub last_seen_ms: TimestampMs,
+    /// By stored name.
+    pub values: BTreeMap<String, f64>,
+}
+
+impl Catalogue {
+    /// Opens the catalogue, applying the schema if this instance has not seen it yet.
+    pub async fn open(env: &Env) -> Result<Self, ApiError> {
+        let db = env.d1("DB").map_err(|error| {
+            ApiError::new(ErrorCode::Misconfigured, format!("no D1 database is bound as DB: {error}"))
+        })?;
+        let catalogue = Self { db };
+        if !SCHEMA_IS_CURRENT.get() {
+            catalogue.apply_schema().await?;
+            SCHEMA_IS_CURRENT.set(true);
+        }
+        Ok(catalogue)
+    }
+
+    async fn apply_schema(&self) -> Result<(), ApiError> {
+        #[derive(Deserialize)]
+        struct Version {
+            value: String,
+        }
+        let version = self.rows::<Version>("SELECT value FROM meta WHERE key = 'schema_version'", &[]).await;
+        if version.is_ok_and(|rows| rows.iter().any(|row| row.value == SCHEMA_VERSION)) {
+            return Ok(());
+        }
+        let statements = statements(SCHEMA).map(|sql| self.db.prepare(sql)).collect();
+        self.write(statements).await
+    }
+
+    /// Whether D1 answers.
+    pub async fn ping(&self) -> Result<(), ApiError> {
+        #[derive(Deserialize)]
+        struct One {}
+        self.rows::<One>("SELECT 1 AS one", &[]).await.map(|_| ())
+    }
+
+    /// Every host, by name.
+    pub async fn hosts(&self) -> Result<Vec<HostRow>, ApiError> {
+        self.rows("SELECT id, name, revoked, facts, tags FROM hosts ORDER BY name, id", &[]).await
+    }
+
+    /// Where data of hosts of this name is. A host pushed by name counts only where none is enrolled under it:
+    /// whoever may push by name must not write into the answers of an enrolled host.
+    pub async fn placements_of(&self, name: &HostName) -> Result<Vec<Placement>, ApiError> {
+        let select = "SELECT DISTINCT p.source AS id, p.shard FROM hosts h JOIN placements p ON p.source = h.id \
+                      WHERE h.name = ?1";
+        let mut placements = self.rows::<Placement>(select, &[name.as_str().into()]).await?;
+        let named = HostId::of_name(name);
+        if placements.iter().any(|placement| placement.id != named) {
+            placements.retain(|placement| placement.id != named);
+        }
+        Ok(placements)
+    }
+
+    /// Where data of the host with this id is.
+    pub async fn placements_of_id(&self, id: HostId) -> Result<Vec<Placement>, ApiError> {
+        let select = "SELECT DISTINCT source AS id, shard FROM placements WHERE source = ?1";
+        let mut placements = self.rows::<Placement>(select, &[id.to_string().into()]).await?;
+        if placements.is_empty() && id.home_shard() == HostId::NAMED_SHARD {
+            // It may have been pushed by name so lately that nobody has told us of it.
+            placements.push(Placement { id, shard: HostId::NAMED_SHARD });
+        }
+        Ok(placements)
+    }
+
+    /// Every shard that has ever been given a host.
+    pub async fn shards(&self) -> Result<Vec<ShardNumber>, ApiError> {
+        #[derive(Deserialize)]
+        struct Row {
+            shard: ShardNumber,
+        }
+        let rows = self.rows::<Row>("SELECT DISTINCT shard FROM placements ORDER BY shard", &[]).await?;
+        Ok(rows.into_iter().map(|row| row.shard).collect())
+    }
+
+    /// Hosts that may push, by shard.
+    pub async fn hosts_by_shard(&self) -> Result<BTreeMap<ShardNumber, usize>, ApiError> {
+        #[derive(Deserialize)]
+        struct Row {
+            shard: ShardNumber,
+            hosts: usize,
+        }
+        let select = "SELECT p.shard, count(*) AS hosts FROM hosts h JOIN placements p ON p.source = h.id \
+                      WHERE h.revoked = 0 GROUP BY p.shard";
+        let rows = self.rows::<Row>(select, &[]).await?;
+        Ok(rows.into_iter().map(|row| (row.shard, row.hosts)).collect())
+    }
+
+    /// Newest values as the shards last reported them.
+    pub async fn summaries(&self) -> Result<BTreeMap<HostId, SummaryEntry>, ApiError> {
+        #[derive(Deserialize)]
+        struct Row {
+            data: String,
+        }
+        let rows = self.rows::<Row>("SELECT data FROM summaries", &[]).await?;
+        let entries = rows.iter().filter_map(|row| serde_json::from_str(&row.data).ok());
+        Ok(entries.flat_map(|summary: BTreeMap<HostId, SummaryEntry>| summary).collect())
+    }
+
+    /// Whether an enrolled host of this name may push; hosts pushed by name do not count.
+    pub async fn name_is_taken(&self, name: &HostName) -> Result<bool, ApiError> {
+        #[derive(Deserialize)]
+        struct One {}
+        let select = "SELECT 1 AS one FROM hosts WHERE name = ?1 AND revoked = 0 AND id <> ?2 LIMIT 1";
+        let named = HostId::of_name(name).to_string();
+        Ok(!self.rows::<One>(select, &[name.as_str().into(), named.into()]).await?.is_empty())
+    }
+
+    /// Uses an enrolment token once more; `false` if it has been used `uses_max` times.
+    pub async fn use_enrollment(&self, jti: &str, uses_max: u32) -> Result<bool, ApiError> {
+        #[derive(Deserialize)]
+        struct Used {}
+        let upsert = "INSERT INTO enrollments (jti, used) VALUES (?1, 1) \
+                      ON CONFLICT (jti) DO UPDATE SET used = used + 1 WHERE used < ?2 RETURNING used";
+        Ok(!self.rows::<Used>(upsert, &[jti.into(), uses_max.into()]).await?.is_empty())
+    }
+
+    /// Gives back a use of an enrolment token that came to nothing.
+    pub async fn give_back_enrollment(&self, jti: &str) -> Result<(), ApiError> {
+        let update = "UPDATE enrollments SET used = used - 1 WHERE jti = ?1 AND used > 0";
+        self.write(vec![self.bound(update, &[jti.into()])?]).await
+    }
+
+    /// Writes what a shard has to tell, as one transaction.
+    pub async fn tell(
+        &self,
+        shard: ShardNumber,
+        hosts: &[HostRecord],
+        blocks: &[BlockEntry],
+        summary: Option<&NewestByHost>,
+        now: TimestampMs,
+    ) -> Result<(), ApiError> {
+        let mut statements = Vec::new();
+        for host in hosts {
+            statements.extend(self.host_statements(shard, host)?);
+        }
+        for block in blocks {
+            statements.push(self.block_statement(shard, block)?);
+        }
+        if let Some(newest) = summary {
+            statements.push(self.summary_statement(shard, newest, now)?);
+        }
+        self.write(statements).await
+    }
+
+    fn host_statements(
+        &self,
+        shard: ShardNumber,
+        host: &HostRecord,
+    ) -> Result<Vec<D1PreparedStatement>, ApiError> {
+        let id = JsValue::from(host.id.to_string());
+        if host.state == HostState::Deleted {
+            // Its placement stays: the shard's counters go on being part of every sum.
+            return Ok(vec![self.bound("DELETE FROM hosts WHERE id = ?1", &[id])?]);
+        }
+        let upsert = "INSERT INTO hosts (id, name, enrolled_ms, revoked, facts, tags) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+                      ON CONFLICT (id) DO UPDATE SET name = ?2, revoked = ?4, facts = ?5, tags = ?6";
+        let values = [
+            id.clone(),
+            host.name.as_str().into(),
+            number(host.enrolled.0),
+            u32::from(host.state == HostState::Revoked).into(),
+            json(&host.facts)?.into(),
+            json(&host.tags)?.into(),
+        ];
+        let place =
+            "INSERT OR IGNORE INTO placements (source, shard, from_ms, hash_range) VALUES (?1, ?2, ?3, '')";
+        Ok(vec![
+            self.bound(upsert, &values)?,
+            self.bound(place, &[id, shard.into(), number(host.enrolled.0)])?,
+        ])
+    }
+
+    fn block_statement(
+        &self,
+        shard: ShardNumber,
+        block: &BlockEntry,
+    ) -> Result<D1PreparedStatement, ApiError> {
+        let place = match block.place {
+            Place::Local => "local",
+            Place::R2 => "r2",
+        };
+        let insert = "INSERT OR IGNORE INTO blocks (shard, id, key, place, min_ms, max_ms, samples, bytes) \
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        let values = [
+            shard.into(),
+            number(block.id),
+            block.key.as_str().into(),
+            place.into(),
+            number(block.min.0),
+            number(block.max.0),
+            JsValue::from_f64(block.samples as f64),
+            JsValue::from_f64(block.bytes as f64),
+        ];
+        self.bound(insert, &values)
+    }
+
+    fn summary_statement(
+        &self,
+        shard: ShardNumber,
+        newest: &NewestByHost,
+        now: TimestampMs,
+    ) -> Result<D1PreparedStatement, ApiError> {
+        let entry = |newest: &edgewatch_engine::ledger::Newest| SummaryEntry {
+            last_seen_ms: newest.last_seen,
+            values: newest.values.clone(),
+        };
+        let summary: BTreeMap<_, _> = newest.iter().map(|(host, newest)| (host, entry(newest))).collect();
+        let upsert = "INSERT INTO summaries (shard, at_ms, data) VALUES (?1, ?2, ?3) \
+                      ON CONFLICT (shard) DO UPDATE SET at_ms = ?2, data = ?3";
+        self.bound(upsert, &[shard.into(), number(now.0), json(&summary)?.into()])
+    }
+
+    /// Adds a host that has just been enrolled, unless its name was taken meanwhile; `false` if it was.
+    pub async fn add_enrolled(&self, shard: ShardNumber, host: &HostRecord) -> Result<bool, ApiError> {
+        #[derive(Deserialize)]
+        struct Added {}
+        let insert = "INSERT INTO hosts (id, name, enrolled_ms, revoked, facts, tags) \
+                      SELECT ?1, ?2, ?3, 0, ?4, ?5 \
+                      WHERE NOT EXISTS (SELECT 1 FROM hosts WHERE name = ?2 AND revoked = 0 AND id <> ?6) RETURNING id";
+        let id = JsValue::from(host.id.to_string());
+        let values = [
+            id.clone(),
+            host.name.as_str().into(),
+            number(host.enrolled.0),
+            json::<Facts>(&host.facts)?.into(),
+            json(&host.tags)?.into(),
+            HostId::of_name(&host.name).to_string().into(),
+        ];
+        if self.rows::<Added>(insert, &values).await?.is_empty() {
+            return Ok(false);
+        }
+        let place =
+            "INSERT OR IGNORE INTO placements (source, shard, from_ms, hash_range) VALUES (?1, ?2, ?3, '')";
+        self.write(vec![self.bound(place, &[id, shard.into(), number(host.enrolled.0)])?]).await?;
+        Ok(true)
+    }
+
+    fn bound(&self, sql: &str, values: &[JsValue]) -> Result<D1PreparedStatement, ApiError> {
+        self.db.prepare(sql).bind(values).map_err(ApiError::internal)
+    }
+
+    async fn rows<T: DeserializeOwned>(&self, sql: &str, values: &[JsValue]) -> Result<Vec<T>, ApiError> {
+        faults()?;
+        let result = self.bound(sql, values)?.all().await.map_err(unavailable)?;
+        count_rows(&result);
+        result.results().map_err(unavailable)
+    }
+
+    async fn write(&self, statements: Vec<D1PreparedStatement>) -> Result<(), ApiError> {
+        if statements.is_empty() {
+            return Ok(());
+        }
+        faults()?;
+        let results = self.db.batch(statements).await.map_err(unavailable)?;
+        results.iter().for_each(count_rows);
+        Ok(())
+    }
+}
+
+fn count_rows(result: &D1Result) {
+    let rows = result.meta().ok().flatten().and_then(|meta| meta.rows_written).unwrap_or_default();
+    counting::add(Counter::CatalogueRowsWritten, rows as u64);
+}
+
+fn number(value: i64) -> JsValue {
+    // Milliseconds and ids are far below 2^53.
+    JsValue::from_f64(value as f64)
+}
+
+fn json<T: Serialize>(value: &T) -> Result<String, ApiError> {
+    serde_json::to_string(value).map_err(ApiError::internal)
+}
+
+fn unavailable(error: worker::Error) -> ApiError {
+    ApiError::unavailable(ErrorCode::CatalogueUnavailable, "the catalogue (D1)", error)
+}
+
+fn faults() -> Result<(), ApiError> {
+    #[cfg(feature = "test-hooks")]
+    crate::test_hooks::fail_if_asked(crate::test_hooks::Store::D1).map_err(|error| {
+        ApiError::unavailable(ErrorCode::CatalogueUnavailable, "the catalogue (D1)", error)
+    })?;
+    Ok(())
+}
+
+/// The statements of a schema file: comments go, a statement ends with a semicolon at a line's end.
+fn statements(schema: &str) -> impl Iterator<Item = String> {
+    let code = schema.lines().map(|line| line.split("--").next().unwrap_or_default().trim_end());
+    let code: Vec<_> = code.filter(|line| !line.is_empty()).collect();
+    let statements: Vec<_> =
+        code.join("\n").split(";\n").map(|text| text.trim_end_matches(';').to_owned()).collect();
+    statements.into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_is_cut_into_whole_statements() {
+        let statements: Vec<_> = statements(SCHEMA).collect();
+        assert!(statements.len() > 5);
+        for statement in &statements {
+            assert!(statement.starts_with("CREATE ") || statement.starts_with("INSERT "), "{statement}");
+            assert!(!statement.contains(';') && !statement.contains("--"), "{statement}");
+        }
+        assert!(
+            statements
+                .iter()
+                .any(|statement| statement.contains(&format!("'schema_version', '{SCHEMA_VERSION}'")))
+        );
+    }
+}

@@ -1,0 +1,45 @@
+//! What the system's package manager has to bring: a C compiler that knows WebAssembly.
+
+use super::VERB;
+use crate::command::{find, output, run, say};
+use anyhow::{Result, bail};
+use std::{env, process::Command};
+
+/// `clang`, which compiles zstd's C for the Worker, wherever it comes from.
+pub(super) fn clang() -> Result<()> {
+    let compiler = crate::build::wasm_c_compiler();
+    if targets_wasm(&compiler) {
+        say(VERB, format!("{compiler} with a WebAssembly target: there"));
+        return Ok(());
+    }
+    if env::var_os(crate::build::WASM_C_COMPILER_VARIABLE).is_some() || !install("clang")? {
+        bail!(
+            "no C compiler that can target WebAssembly ({compiler}). Install one (Debian, Ubuntu: \
+             `sudo apt-get install clang`; macOS: `brew install llvm`), or name one in {}",
+            crate::build::WASM_C_COMPILER_VARIABLE
+        );
+    }
+    Ok(())
+}
+
+/// Installs a Debian package. `false` when this is not Debian, or not root: then a person has to.
+pub(super) fn install(package: &str) -> Result<bool> {
+    if find("apt-get").is_none() || !rustix::process::geteuid().is_root() {
+        return Ok(false);
+    }
+    say(VERB, format!("Debian package {package}: installing"));
+    if apt_get(&["install", "-y", "--no-install-recommends", package]).is_err() {
+        // On a new machine the lists of packages may be empty.
+        apt_get(&["update"])?;
+        apt_get(&["install", "-y", "--no-install-recommends", package])?;
+    }
+    Ok(true)
+}
+
+fn apt_get(arguments: &[&str]) -> Result<()> {
+    run(Command::new("apt-get").arg("-q").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+fn targets_wasm(compiler: &str) -> bool {
+    output(Command::new(compiler).arg("--print-targets")).is_ok_and(|targets| targets.contains("wasm32"))
+}
