@@ -2,6 +2,7 @@
 
 use crate::{
     head::ShardNumber,
+    rollup::Resolution,
     sql::{Row, Sql, SqlError, Value, columns},
 };
 use edgewatch_shared::{TimestampMs, time::Hour};
@@ -33,6 +34,10 @@ pub struct BlockEntry {
     pub samples: u64,
     /// Its bytes.
     pub bytes: u64,
+    /// Bytes of its index and footer, at its end.
+    pub tail_bytes: u64,
+    /// How finely it keeps time.
+    pub resolution: Resolution,
 }
 
 /// What tells one block from every other: it names the object.
@@ -68,12 +73,12 @@ impl BlockName<'_> {
     }
 }
 
-const COLUMNS: &str = "id, key, data IS NULL, min_ms, max_ms, samples, bytes";
+const COLUMNS: &str = "id, key, data IS NULL, min_ms, max_ms, samples, bytes, tail_bytes, resolution";
 
 /// Creates the table. `data` is NULL where the bytes are in R2.
 pub fn create_table(sql: &impl Sql) -> Result<(), SqlError> {
     let table = "CREATE TABLE IF NOT EXISTS blocks (id INTEGER PRIMARY KEY, key TEXT, min_ms INTEGER, \
-                 max_ms INTEGER, samples INTEGER, bytes INTEGER, data BLOB)";
+                 max_ms INTEGER, samples INTEGER, bytes INTEGER, tail_bytes INTEGER, resolution INTEGER, data BLOB)";
     sql.exec(table, &[]).map(|_| ())
 }
 
@@ -85,10 +90,12 @@ pub fn insert(sql: &impl Sql, entry: &BlockEntry, data: Option<Vec<u8>>) -> Resu
         Value::Integer(entry.max.0),
         count(entry.samples),
         count(entry.bytes),
+        count(entry.tail_bytes),
+        Value::Integer(entry.resolution.number().into()),
         data.map_or(Value::Null, Value::Blob),
     ];
-    let insert =
-        "INSERT INTO blocks (key, min_ms, max_ms, samples, bytes, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let insert = "INSERT INTO blocks (key, min_ms, max_ms, samples, bytes, tail_bytes, resolution, data) \
+                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     sql.exec(insert, &values).map(|_| ())
 }
 
@@ -131,7 +138,9 @@ fn count(count: u64) -> Value {
 }
 
 fn entry(row: Row) -> Result<BlockEntry, SqlError> {
-    let [id, key, is_remote, min, max, samples, bytes] = columns(row)?;
+    let [id, key, is_remote, min, max, samples, bytes, tail_bytes, resolution] = columns(row)?;
+    let number = resolution.integer()?;
+    let resolution = u8::try_from(number).ok().and_then(Resolution::of_number);
     Ok(BlockEntry {
         id: id.integer()?,
         key: key.text()?,
@@ -140,5 +149,8 @@ fn entry(row: Row) -> Result<BlockEntry, SqlError> {
         max: TimestampMs(max.integer()?),
         samples: samples.integer()?.unsigned_abs(),
         bytes: bytes.integer()?.unsigned_abs(),
+        tail_bytes: tail_bytes.integer()?.unsigned_abs(),
+        resolution: resolution
+            .ok_or_else(|| SqlError(format!("a block of an unknown resolution: {number}")))?,
     })
 }

@@ -1,7 +1,7 @@
 //! From samples to points: merge what came from several places, then aggregate by bucket of time.
 
 use crate::{
-    block::{Block, BlockError},
+    block::{Block, BlockError, IndexEntry, decode_chunk},
     call::{Part, Read},
     compression::Inflater,
     head::between,
@@ -162,15 +162,29 @@ pub fn read_block(
     read: &Read,
     inflater: &mut Inflater,
 ) -> Result<Vec<Part>, BlockError> {
-    let block = Block::open(bytes)?;
+    let block = Block::open(bytes, inflater)?;
     let mut parts = Vec::new();
-    for entry in block.index().iter().filter(|entry| read.hosts.contains(&entry.host)) {
-        let series = select(block.chunk(entry, inflater)?, read);
-        if !series.is_empty() {
-            parts.push(Part { rank, host: entry.host, series });
-        }
+    for entry in block.entries().iter().filter(|entry| wants(read, entry)) {
+        parts.extend(read_chunk(entry, block.chunk_bytes(entry)?, rank, read, inflater)?);
     }
     Ok(parts)
+}
+
+/// Whether a chunk may hold what a read asks for.
+pub fn wants(read: &Read, entry: &IndexEntry) -> bool {
+    read.hosts.contains(&entry.host) && entry.overlaps(read.from, read.to)
+}
+
+/// What a read asks for out of one chunk, given exactly its bytes; `None` if that is nothing.
+pub fn read_chunk(
+    entry: &IndexEntry,
+    bytes: &[u8],
+    rank: i64,
+    read: &Read,
+    inflater: &mut Inflater,
+) -> Result<Option<Part>, BlockError> {
+    let series = select(decode_chunk(entry, bytes, inflater)?, read);
+    Ok(if series.is_empty() { None } else { Some(Part { rank, host: entry.host, series }) })
 }
 
 /// What a read asks for out of some series.

@@ -11,11 +11,12 @@ use crate::{
     compression::{Deflater, Inflater},
     head::{HostHead, ShardNumber},
     ledger::NewestByHost,
+    rollup::Resolution,
     series_limit::{Fingerprint, fingerprint},
     sql::{Sql, SqlError},
     wal::{RowHead, Wal, WalError},
 };
-use edgewatch_shared::{HostId, time::Hour};
+use edgewatch_shared::{HostId, limits::BLOCK_BYTES_MAX, time::Hour};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Samples of one host that are decoded at a time: 800 KB.
@@ -83,12 +84,13 @@ impl Seal {
             }
             seen.entry(host).or_default().extend(samples.series().map(fingerprint));
             for (hour, series) in samples.into_hours(partition) {
-                writers.entry(hour).or_default().push(host, &series, deflater)?;
+                let writer = || BlockWriter::new(Resolution::Raw, BLOCK_BYTES_MAX);
+                writers.entry(hour).or_insert_with(writer).push(host, &series, deflater)?;
             }
         }
         let mut parts = Vec::new();
         for (data_hour, writer) in writers {
-            for (part, built) in writer.finish()?.into_iter().enumerate() {
+            for (part, built) in writer.finish(deflater)?.into_iter().enumerate() {
                 let name = BlockName { shard, data_hour, partition, seqs, part, checksum: &built.checksum };
                 parts.push(SealedPart { key: name.key(), built });
             }
@@ -135,6 +137,8 @@ impl Seal {
                 max: part.built.max,
                 samples: part.built.samples,
                 bytes: part.built.bytes.len() as u64,
+                tail_bytes: part.built.tail_bytes,
+                resolution: part.built.resolution,
             };
             let data = if is_remote { None } else { Some(part.built.bytes.clone()) };
             block_index::insert(sql, &entry, data)?;

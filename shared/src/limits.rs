@@ -36,6 +36,8 @@ pub const HEADS_BYTES_MAX: usize = 48 << 20;
 pub const ROW_BYTES_MAX: usize = 1_900_000;
 /// Bytes of one sealed block. Reason: without R2 it has to fit a row, index and footer included.
 pub const BLOCK_BYTES_MAX: usize = 1_800_000;
+/// Bytes of a block that holds a day and lies in R2. Reason: it is built in memory, beside what is read for it.
+pub const DAY_BLOCK_BYTES_MAX: usize = 8_000_000;
 /// Bytes of a shard's SQLite beyond which pushes are refused with 503. Reason: the platform ends at 10 GB; an R2 outage must not get there.
 pub const SHARD_STORAGE_BYTES_MAX: u64 = 8_000_000_000;
 /// Points of one series in a reply. Reason: Prometheus' own limit, more than any screen has columns.
@@ -83,6 +85,7 @@ pub const DOWN_AFTER_MS: i64 = 10 * PUSH_INTERVAL_MS;
 const _: () = {
     assert!(BODY_BYTES_MAX <= BODY_DECOMPRESSED_BYTES_MAX);
     assert!(BLOCK_BYTES_MAX < ROW_BYTES_MAX);
+    assert!(BLOCK_BYTES_MAX < DAY_BLOCK_BYTES_MAX);
     // A frame is at most a decompressed batch; compressed it has to fit a row.
     assert!(BODY_BYTES_MAX < ROW_BYTES_MAX);
     assert!(QUERY_SAMPLES_MAX * 16 <= HEADS_BYTES_MAX);
