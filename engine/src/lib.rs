@@ -35,6 +35,7 @@ pub mod jobs;
 pub mod ledger;
 pub mod query;
 pub mod registry;
+pub mod retention;
 pub mod rollup;
 pub mod seal;
 pub mod series_limit;

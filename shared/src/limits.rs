@@ -38,6 +38,8 @@ pub const ROW_BYTES_MAX: usize = 1_900_000;
 pub const BLOCK_BYTES_MAX: usize = 1_800_000;
 /// Bytes of a block that holds a day and lies in R2. Reason: it is built in memory, beside what is read for it.
 pub const DAY_BLOCK_BYTES_MAX: usize = 8_000_000;
+/// Days that a retention may say, at most: a century; longer is for ever, which has no number. At least it is one day.
+pub const RETENTION_DAYS_MAX: u32 = 36_500;
 /// Bytes of a shard's SQLite beyond which pushes are refused with 503. Reason: the platform ends at 10 GB; an R2 outage must not get there.
 pub const SHARD_STORAGE_BYTES_MAX: u64 = 8_000_000_000;
 /// Points of one series in a reply. Reason: Prometheus' own limit, more than any screen has columns.

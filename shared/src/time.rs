@@ -1,6 +1,6 @@
-//! Time: milliseconds since the Unix epoch, UTC, and the hours that storage is cut by.
+//! Time: milliseconds since the Unix epoch, UTC, and the hours and days that storage is cut by.
 
-use crate::limits::HOUR_MS;
+use crate::limits::{DAY_MS, HOUR_MS};
 use serde::{Deserialize, Serialize};
 
 /// An instant in milliseconds since 1970-01-01T00:00:00Z.
@@ -35,6 +35,11 @@ impl TimestampMs {
     /// The hour this instant lies in.
     pub fn hour(self) -> Hour {
         Hour(self.0.div_euclid(HOUR_MS))
+    }
+
+    /// The day this instant lies in.
+    pub fn day(self) -> Day {
+        Day(self.0.div_euclid(DAY_MS))
     }
 
     /// Whole seconds since the epoch, rounded down.
@@ -76,9 +81,39 @@ impl Hour {
     }
 }
 
+/// A day of UTC, counted since the epoch: what blocks are compacted to, and what retention goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Day(pub i64);
+
+impl Day {
+    /// Its first instant.
+    pub fn start(self) -> TimestampMs {
+        TimestampMs(self.0.saturating_mul(DAY_MS))
+    }
+
+    /// The first instant after it.
+    pub fn end(self) -> TimestampMs {
+        self.start().plus_ms(DAY_MS)
+    }
+
+    /// `2026-11-21`: sorts as text, names objects.
+    pub fn label(self) -> String {
+        self.start().to_rfc3339().chars().take(10).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_day_holds_its_first_and_not_its_last_instant() {
+        let day = TimestampMs::parse_rfc3339("2026-11-21T23:59:59.999Z").unwrap().day();
+        assert_eq!((day.label(), day.start().day()), ("2026-11-21".to_owned(), day));
+        assert_eq!((day.end().day(), day.end().plus_ms(-1).day()), (Day(day.0 + 1), day));
+        assert_eq!(TimestampMs(-1).day(), Day(-1));
+    }
 
     #[test]
     fn an_hour_holds_its_first_and_not_its_last_instant() {
