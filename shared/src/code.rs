@@ -38,6 +38,12 @@ closed_list! {
         DecompressedTooLarge = "decompressed_too_large",
         /// A `Content-Encoding` other than zstd, gzip or identity.
         UnsupportedEncoding = "unsupported_encoding",
+        /// A compact push of a version, or with a section, that this server does not know: update the server.
+        UnsupportedSection = "unsupported_section",
+        /// A compact push names a series list that the shard does not have: send the same readings with the list.
+        UnknownDictionary = "unknown_dictionary",
+        /// Other samples were stored under the same stream and readings: the sender has lost count.
+        IdentityConflict = "identity_conflict",
         /// No bearer token.
         MissingToken = "missing_token",
         /// The token's form, algorithm, signature, audience or lifetime is wrong.
@@ -124,7 +130,9 @@ impl RefusalReason {
             | C::UnknownHost
             | C::RevokedHost
             | C::HostMismatch => Self::Unauthorized,
-            C::MalformedBody | C::UnsupportedEncoding | C::EmptyBatch => Self::Malformed,
+            C::MalformedBody | C::UnsupportedEncoding | C::UnsupportedSection | C::EmptyBatch => {
+                Self::Malformed
+            }
             C::TooManySamples | C::BodyTooLarge | C::DecompressedTooLarge | C::UrlTooLong => Self::TooLarge,
             C::ShardFull | C::SeriesLimit => Self::Cardinality,
             C::StorageFull
@@ -135,6 +143,8 @@ impl RefusalReason {
             | C::Misconfigured
             | C::Internal => Self::Unavailable,
             C::InvalidBatch
+            | C::UnknownDictionary
+            | C::IdentityConflict
             | C::HostExists
             | C::EnrollmentExhausted
             | C::NotFound

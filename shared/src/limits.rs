@@ -6,6 +6,11 @@ pub const BODY_BYTES_MAX: usize = 1 << 20;
 pub const BODY_DECOMPRESSED_BYTES_MAX: usize = 8 << 20;
 /// Samples in one batch. Reason: bounds what one push can cost; an agent's minute is 240 to 6,000.
 pub const BATCH_SAMPLES_MAX: usize = 10_000;
+/// Readings in one compact push. Reason: each has a sample, or is nothing to push.
+pub const BATCH_READINGS_MAX: u64 = BATCH_SAMPLES_MAX as u64;
+/// Bytes of the names and labels of a series list in a compact push, before shared beginnings are left out. Reason:
+/// [`HOST_SERIES_MAX`] series of 200 bytes, and it has to fit a row.
+pub const DICTIONARY_BYTES_MAX: usize = 1 << 20;
 /// Faults named in a refusal. Reason: enough to mend a client, small enough to read.
 pub const FAULTS_NAMED_MAX: usize = 10;
 /// Labels of one series. Reason: Prometheus' practice; more is a data model gone wrong.
@@ -93,6 +98,9 @@ const _: () = {
     assert!(QUERY_SAMPLES_MAX * 16 <= HEADS_BYTES_MAX);
     assert!(BATCH_SAMPLES_MAX <= QUERY_SAMPLES_MAX);
     assert!(STALE_AFTER_MS < DOWN_AFTER_MS);
+    // Encoded, a series takes at most six bytes beside its text.
+    assert!(DICTIONARY_BYTES_MAX + 6 * HOST_SERIES_MAX < ROW_BYTES_MAX);
+    assert!(HOST_SERIES_MAX <= BATCH_SAMPLES_MAX);
     assert!(NAME_BYTES_MAX < LABEL_VALUE_BYTES_MAX);
     assert!(TOKEN_BYTES_MAX < URL_BYTES_MAX);
 };

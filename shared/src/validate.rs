@@ -1,4 +1,6 @@
-//! The only door from the wire into a [`Batch`].
+//! The only door from the wire into a [`Batch`], and through [`validate_push`] into a [`crate::batch::ListedBatch`].
+
+mod push;
 
 use crate::{
     batch::Batch,
@@ -12,7 +14,8 @@ use crate::{
     time::TimestampMs,
     wire::{MetricSample, MetricsBody},
 };
-use std::collections::BTreeMap;
+pub use push::{CheckedPush, PushFault, validate_push};
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 /// A batch, and how many of its samples were left behind.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +57,12 @@ pub struct Fault {
 /// What can be wrong with a sample.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FaultKind {
+    /// Of a series list: not after the series before it.
+    #[error("the series list is not sorted, or has a series twice")]
+    Unsorted,
+    /// Of a series list: a name that is stored under another one.
+    #[error("name {0:?}: a series list has names as they are stored")]
+    NotStored(String),
     /// Not a legal name.
     #[error("name {0:?}: {1}")]
     Name(String, name::NameError),
@@ -91,7 +100,8 @@ impl FaultKind {
     /// Stable text of the kind, for clients.
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::Name(..) => "illegal_name",
+            Self::Unsorted => "unsorted",
+            Self::NotStored(_) | Self::Name(..) => "illegal_name",
             Self::UnknownName { .. } => "unknown_name",
             Self::Value => "value_not_finite",
             Self::Host(_) => "host_mismatch",
@@ -118,7 +128,7 @@ pub fn validate(body: MetricsBody, now: TimestampMs) -> Result<Checked, BatchErr
         count if count > BATCH_SAMPLES_MAX => return Err(BatchError::TooManySamples),
         _ => {}
     }
-    let window = now.plus_ms(-SAMPLE_AGE_MS_MAX)..=now.plus_ms(SAMPLE_AHEAD_MS_MAX);
+    let window = window(now);
     let mut by_series: BTreeMap<Series, BTreeMap<TimestampMs, f64>> = BTreeMap::new();
     let mut faults = Vec::new();
     let mut fault_count: usize = 0;
@@ -145,6 +155,11 @@ pub fn validate(body: MetricsBody, now: TimestampMs) -> Result<Checked, BatchErr
     Ok(Checked { batch: Batch { series: by_series.into_iter().map(in_order).collect() }, outside_window })
 }
 
+/// The instants that a sample arriving at `now` may be of.
+fn window(now: TimestampMs) -> RangeInclusive<TimestampMs> {
+    now.plus_ms(-SAMPLE_AGE_MS_MAX)..=now.plus_ms(SAMPLE_AHEAD_MS_MAX)
+}
+
 fn in_order((series, samples): (Series, BTreeMap<TimestampMs, f64>)) -> SeriesSamples {
     let samples = samples.into_iter().map(|(time, value)| Sample { time, value }).collect();
     SeriesSamples { series, samples }
@@ -156,14 +171,7 @@ fn check_sample(
     batch_host: Option<&str>,
     is_named: bool,
 ) -> Result<(Series, f64), FaultKind> {
-    let name = match name::stored_name(&raw.name) {
-        Ok(name) if catalogue::is_accepted(&name) => name,
-        Ok(name) => {
-            let nearest = if is_named { catalogue::nearest(&name) } else { "" };
-            return Err(FaultKind::UnknownName { name: raw.name, nearest });
-        }
-        Err(error) => return Err(FaultKind::Name(shortened(raw.name), error)),
-    };
+    let name = check_name(raw.name, is_named)?;
     if let Some(host) = raw.host.filter(|host| batch_host.is_some_and(|batch_host| batch_host != host)) {
         return Err(FaultKind::Host(shortened(host)));
     }
@@ -173,6 +181,18 @@ fn check_sample(
     let labels = raw.labels.unwrap_or_default();
     check_labels(&labels)?;
     Ok((Series { name, labels }, raw.value))
+}
+
+/// A name as it is stored, if hosts may send it.
+fn check_name(raw: String, is_named: bool) -> Result<String, FaultKind> {
+    match name::stored_name(&raw) {
+        Ok(name) if catalogue::is_accepted(&name) => Ok(name),
+        Ok(name) => {
+            let nearest = if is_named { catalogue::nearest(&name) } else { "" };
+            Err(FaultKind::UnknownName { name: raw, nearest })
+        }
+        Err(error) => Err(FaultKind::Name(shortened(raw), error)),
+    }
 }
 
 fn check_labels(labels: &Labels) -> Result<(), FaultKind> {

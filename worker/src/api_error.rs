@@ -62,10 +62,10 @@ impl ApiError {
             C::ForbiddenScope | C::RevokedHost | C::HostMismatch | C::EnrollmentExhausted => 403,
             C::NotFound => 404,
             C::MethodNotAllowed => 405,
-            C::HostExists => 409,
+            C::HostExists | C::UnknownDictionary | C::IdentityConflict => 409,
             C::TooManySamples | C::BodyTooLarge | C::DecompressedTooLarge => 413,
             C::UrlTooLong => 414,
-            C::UnsupportedEncoding => 415,
+            C::UnsupportedEncoding | C::UnsupportedSection => 415,
             C::QueryTooLarge | C::SeriesLimit => 422,
             C::Internal | C::CorruptBlock | C::Misconfigured => 500,
             C::ShardFull

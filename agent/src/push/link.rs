@@ -72,6 +72,7 @@ mod tests {
     fn delivered() -> Verdict {
         Verdict::Delivered(PushReply {
             ingested: 1,
+            duplicate: 0,
             refused: 0,
             next_push_ms: 60_000,
             server_ms: TimestampMs(0),

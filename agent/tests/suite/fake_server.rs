@@ -90,7 +90,7 @@ pub fn accepted(request: &Request) -> Reply {
 /// The acknowledgement of a push by a server whose clock says `now`.
 pub fn accepted_at(request: &Request, now: TimestampMs, next_push_ms: u64) -> Reply {
     let ingested = request.metrics().metrics.len() as u64;
-    let told = PushReply { ingested, refused: 0, next_push_ms, server_ms: now };
+    let told = PushReply { ingested, duplicate: 0, refused: 0, next_push_ms, server_ms: now };
     reply(202, serde_json::to_string(&told).unwrap())
 }
 

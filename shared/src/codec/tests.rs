@@ -1,6 +1,7 @@
 //! Bit for bit, whatever the values; no panic and no more memory than allowed, whatever the bytes.
 
-use super::*;
+use super::{names::SEPARATOR, *};
+use crate::series::{Labels, Series};
 use proptest::prelude::*;
 
 fn series(name: &str, samples: impl IntoIterator<Item = (i64, f64)>) -> SeriesSamples {

@@ -1,6 +1,7 @@
-//! What travels as JSON between Edgewatch and everybody else. Shapes only: no
+//! What travels between Edgewatch and everybody else: JSON, and the compact [`push`] of our own agent. Shapes only: no
 //! rule is checked here beyond what a type can say ([`crate::validate`] checks the rest).
 
+pub mod push;
 mod v1;
 
 pub use v1::*;

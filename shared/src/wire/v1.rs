@@ -157,8 +157,11 @@ pub struct Facts {
 /// Reply to a push, status 202.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PushReply {
-    /// Samples that are now durable.
+    /// Samples that are now durable and were not before.
     pub ingested: u64,
+    /// Samples of a compact push that were stored under its identity before.
+    #[serde(default)]
+    pub duplicate: u64,
     /// Samples outside the accepted window of time, counted and dropped.
     pub refused: u64,
     /// Milliseconds until the host should push again.

@@ -37,6 +37,7 @@ pub async fn ingest(ask: Ask<'_>) -> Result<Reply, ApiError> {
     shards::ask(ask.env, shard, Request::Push(push)).await?;
     let reply = PushReply {
         ingested: ingested as u64,
+        duplicate: 0,
         refused: checked.outside_window as u64,
         next_push_ms: PUSH_INTERVAL_MS.unsigned_abs(),
         server_ms: ask.now,
