@@ -1,8 +1,16 @@
 //! The wire as bytes: what lies in `golden` is what is promised. Each file parses as its
 //! type and is printed as it was, so a renamed, dropped or reordered field shows here first.
 
-use edgewatch_shared::wire::{
-    EnrollBody, EnrollReply, ErrorBody, HostNamesReply, HostsReply, MetricsBody, PushReply, QueryReply,
+use edgewatch_shared::{
+    Labels, Sample, Series, TimestampMs,
+    wire::{
+        EnrollBody, EnrollReply, ErrorBody, Facts, HostNamesReply, HostsReply, MetricsBody, PushReply,
+        QueryReply,
+        push::{
+            self, DictionaryId, MetricsSection, PushFrame, ReadingRange, StreamId, encode_columns,
+            encode_series,
+        },
+    },
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::BTreeSet, path::PathBuf};
@@ -52,13 +60,87 @@ fn every_golden_file_is_printed_as_it_was() {
     }
 }
 
+/// The first push of a stream with every section there is, and the one after it. As hexadecimal digits in `golden`.
+fn pushes() -> [(&'static str, PushFrame); 2] {
+    let series = |name: &str, labels: &[(&str, &str)]| {
+        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        Series { name: name.to_owned(), labels: labels.collect::<Labels>() }
+    };
+    let list = vec![
+        series("cpu_usage_pct", &[("core", "0")]),
+        series("cpu_usage_pct", &[("core", "total")]),
+        series("mem_used_bytes", &[]),
+        series("swap_used_bytes", &[]),
+        series("uptime_seconds", &[]),
+    ];
+    let column = |from: i64, values: &[f64]| -> Vec<Sample> {
+        let sample = |(n, value): (i64, &f64)| Sample { time: TimestampMs(from + n * 10_000), value: *value };
+        (0..).zip(values).map(sample).collect()
+    };
+    let dictionary = DictionaryId::of(&encode_series(&list));
+    let first = [
+        column(1_795_248_000_000, &[12.5]),
+        column(1_795_248_000_000, &[9.25]),
+        column(1_795_248_000_000, &[720_416_768.0]),
+        column(1_795_248_000_000, &[0.0]),
+        column(1_795_248_000_000, &[1_524.0]),
+    ];
+    let second = [
+        column(1_795_248_010_000, &[11.0, 12.75, 100.0]),
+        Vec::new(),
+        column(1_795_248_010_000, &[720_416_768.0, 720_420_864.0, 719_998_976.0]),
+        column(1_795_248_010_000, &[0.0, 0.0, 0.0]),
+        column(1_795_248_010_000, &[1_534.0, 1_544.0, 1_554.0]),
+    ];
+    let metrics = |series, columns: &[Vec<Sample>]| {
+        Some(MetricsSection { dictionary, series, columns: encode_columns(columns) })
+    };
+    let facts = Facts { os: "Debian GNU/Linux 12".to_owned(), cpus: 2, ..Facts::default() };
+    let first = PushFrame {
+        stream: StreamId(0x0123_4567_89ab_cdef),
+        floor: 1,
+        readings: ReadingRange { first: 1, last: 1 },
+        host: Some("web-01".to_owned()),
+        facts: Some(facts),
+        metrics: metrics(Some(list), &first),
+    };
+    let second = PushFrame {
+        floor: 1,
+        readings: ReadingRange { first: 2, last: 4 },
+        host: None,
+        facts: None,
+        metrics: metrics(None, &second),
+        ..first.clone()
+    };
+    [("push_first.hex", first), ("push_second.hex", second)]
+}
+
+#[test]
+fn every_golden_push_is_read_and_written_as_it_was() {
+    for (file, frame) in pushes() {
+        let hex = |bytes: Vec<u8>| {
+            let lines: Vec<String> = bytes
+                .chunks(32)
+                .map(|line| line.iter().map(|byte| format!("{byte:02x}")).collect())
+                .collect();
+            lines.join("\n") + "\n"
+        };
+        assert_eq!(hex(push::encode(&frame)), read(file), "{file}");
+        let digits: Vec<char> = read(file).chars().filter(|c| !c.is_whitespace()).collect();
+        let byte = |pair: &[char]| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap();
+        let bytes: Vec<u8> = digits.chunks(2).map(byte).collect();
+        assert_eq!(push::decode(&bytes), Ok(frame), "{file}");
+    }
+}
+
 #[test]
 fn every_golden_file_is_tested() {
     let present: BTreeSet<String> = std::fs::read_dir(folder())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    let tested: BTreeSet<String> = GOLDEN.iter().map(|(file, ..)| (*file).to_owned()).collect();
+    let mut tested: BTreeSet<String> = GOLDEN.iter().map(|(file, ..)| (*file).to_owned()).collect();
+    tested.extend(pushes().map(|(file, _)| file.to_owned()));
     assert_eq!(present, tested);
 }
 

@@ -147,6 +147,21 @@ impl<'a> BitReader<'a> {
         window & (1u64 << count).wrapping_sub(1)
     }
 
+    /// How many zeros come before the next one, which is taken with them; `None` if 64 come, or the end.
+    pub fn zeros(&mut self) -> Option<u32> {
+        let mut zeros: u32 = 0;
+        while zeros < 64 && self.position < self.bytes.len().saturating_mul(8) {
+            let further = self.window().trailing_zeros().min(56);
+            zeros = zeros.saturating_add(further);
+            if further < 56 {
+                self.position = self.position.saturating_add(further as usize).saturating_add(1);
+                return (zeros < 64).then_some(zeros);
+            }
+            self.position = self.position.saturating_add(56);
+        }
+        None
+    }
+
     /// At least 56 bits from the position on.
     fn window(&self) -> u64 {
         let at = self.position / 8;

@@ -14,7 +14,7 @@ pub(crate) mod bits;
 mod column;
 pub(crate) mod names;
 mod residuals;
-mod scale;
+pub(crate) mod scale;
 mod times;
 
 use crate::{
@@ -66,7 +66,7 @@ pub fn encode(series: &[SeriesSamples]) -> Columns<Vec<u8>> {
 }
 
 /// Appends lists of samples without the names of their series.
-pub(crate) fn encode_samples<'a>(series: impl Iterator<Item = &'a [Sample]>, out: &mut Columns<Vec<u8>>) {
+fn encode_samples<'a>(series: impl Iterator<Item = &'a [Sample]>, out: &mut Columns<Vec<u8>>) {
     let mut lists: Vec<Vec<i64>> = Vec::new();
     let mut columns = Vec::new();
     for samples in series {
@@ -81,7 +81,7 @@ pub(crate) fn encode_samples<'a>(series: impl Iterator<Item = &'a [Sample]>, out
 }
 
 /// The number of a series' list of instants. Series of one host are read together, so it is mostly the last one's.
-fn list_of(lists: &mut Vec<Vec<i64>>, samples: &[Sample]) -> usize {
+pub(crate) fn list_of(lists: &mut Vec<Vec<i64>>, samples: &[Sample]) -> usize {
     let is_same = |list: &Vec<i64>| {
         list.len() == samples.len() && list.iter().zip(samples).all(|(time, sample)| *time == sample.time.0)
     };
@@ -111,7 +111,7 @@ pub fn decode(columns: Columns<&[u8]>, samples_max: usize) -> Result<Vec<SeriesS
 }
 
 /// Reads the lists of samples of so many series.
-pub(crate) fn decode_samples(
+fn decode_samples(
     series: usize,
     head: &mut Reader<'_>,
     body: &mut Reader<'_>,

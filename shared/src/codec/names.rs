@@ -4,7 +4,10 @@ use super::{
     CodecError,
     bits::{Reader, put_varint},
 };
-use crate::series::{Labels, Series, SeriesSamples};
+use crate::{
+    limits::LABELS_MAX,
+    series::{Labels, Series, SeriesSamples},
+};
 
 /// Ends a name, a label's key and a label's value; no byte of UTF-8.
 pub const SEPARATOR: u8 = 0xff;
@@ -71,6 +74,10 @@ fn series_of(bytes: &[u8]) -> Result<Series, CodecError> {
     let mut labels = Labels::new();
     while let Some(key) = texts.next() {
         labels.insert(key?, texts.next().ok_or(malformed)??);
+        // One too many is validation's to tell; many of a byte each take far more memory than their text.
+        if labels.len() > LABELS_MAX.saturating_add(1) {
+            return Err(CodecError::TooLarge);
+        }
     }
     Ok(Series { name, labels })
 }

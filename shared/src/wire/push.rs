@@ -6,6 +6,7 @@
 
 mod columns;
 mod frame;
+mod integers;
 
 use super::Facts;
 use crate::{
