@@ -72,7 +72,7 @@ impl Pending {
 }
 
 fn on_the_wire((time, reading): &(TimestampMs, Reading)) -> MetricSample {
-    let labels = reading.label.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
+    let labels = reading.labels.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
     let labels: BTreeMap<String, String> = labels.collect();
     MetricSample {
         time: WireTime(*time),

@@ -214,7 +214,7 @@ mod tests {
     fn this_host_has_a_root() {
         let mut readings = Vec::new();
         Disk::new().collect(&mut readings).unwrap();
-        let root = Some(("mount", "/".to_owned()));
-        assert!(readings.iter().any(|reading| reading.label == root), "{readings:?}");
+        let root = [("mount", "/".to_owned())];
+        assert!(readings.iter().any(|reading| reading.labels == root), "{readings:?}");
     }
 }

@@ -20,8 +20,8 @@ use std::sync::Arc;
 pub struct Reading {
     /// A name of the metric catalogue.
     pub name: &'static str,
-    /// The label that tells the series apart, where there are several.
-    pub label: Option<(&'static str, String)>,
+    /// What tells the series apart, where there are several; no key twice, no empty value.
+    pub labels: Vec<(&'static str, String)>,
     /// Rounded to what the source can tell.
     pub value: f64,
 }
@@ -29,18 +29,24 @@ pub struct Reading {
 impl Reading {
     /// A value of the only series of its name.
     pub fn plain(name: &'static str, value: f64) -> Self {
-        Self { name, label: None, value }
+        Self { name, labels: Vec::new(), value }
     }
 
     /// A value of the series with this label.
     pub fn labelled(name: &'static str, key: &'static str, text: &str, value: f64) -> Self {
-        Self { name, label: Some((key, text.to_owned())), value }
+        Self::plain(name, value).with(key, text)
+    }
+
+    /// The reading with one more label.
+    pub fn with(mut self, key: &'static str, text: &str) -> Self {
+        self.labels.push((key, text.to_owned()));
+        self
     }
 
     /// Whether the server takes it: one bad sample would cost its whole batch.
     fn is_legal(&self) -> bool {
-        let label_fits = |(_, text): &(&str, String)| (1..=LABEL_VALUE_BYTES_MAX).contains(&text.len());
-        self.value.is_finite() && self.label.as_ref().is_none_or(label_fits)
+        let fits = |(_, text): &(&str, String)| (1..=LABEL_VALUE_BYTES_MAX).contains(&text.len());
+        self.value.is_finite() && self.labels.iter().all(fits)
     }
 }
 

@@ -48,7 +48,7 @@ fn this_hosts_readings_are_described_and_have_the_catalogues_labels() {
     assert!(!readings.is_empty());
     for reading in readings {
         assert!(DESCRIBED.concat().contains(&reading.name), "{}", reading.name);
-        let keys: Vec<&str> = reading.label.iter().map(|(key, _)| *key).collect();
+        let keys: Vec<&str> = reading.labels.iter().map(|(key, _)| *key).collect();
         assert_eq!(find(reading.name).unwrap().label_keys, keys, "{}", reading.name);
     }
 }

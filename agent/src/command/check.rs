@@ -53,8 +53,9 @@ fn table(readings: &[Reading]) -> String {
     let rows: Vec<(String, &Reading)> = readings
         .iter()
         .map(|reading| {
-            let label = reading.label.as_ref();
-            (label.map_or_else(String::new, |(key, text)| format!("{key}={text}")), reading)
+            let labels: Vec<String> =
+                reading.labels.iter().map(|(key, text)| format!("{key}={text}")).collect();
+            (labels.join(","), reading)
         })
         .collect();
     let name_width = readings.iter().map(|reading| reading.name.len()).max().unwrap_or(0);
