@@ -1,11 +1,18 @@
 //! The shard's own list of its sealed blocks, and the blocks themselves where R2 is not bound.
+//!
+//! A row is small: the bytes of a local block lie in a table of their own, so that a row can change its state or its
+//! place without writing them again.
 
 use crate::{
+    block::Built,
     head::ShardNumber,
     rollup::Resolution,
     sql::{Row, Sql, SqlError, Value, columns},
 };
-use edgewatch_shared::{TimestampMs, time::Hour};
+use edgewatch_shared::{
+    HostId, TimestampMs,
+    time::{Day, Hour},
+};
 use serde::{Deserialize, Serialize};
 
 /// Where a block's bytes are.
@@ -17,16 +24,52 @@ pub enum Place {
     R2,
 }
 
+impl Place {
+    fn number(self) -> i64 {
+        match self {
+            Self::Local => 0,
+            Self::R2 => 1,
+        }
+    }
+}
+
+/// What a block is to those who ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It is read.
+    Current,
+    /// Written by a compaction that is not over: nobody reads it yet.
+    Pending,
+    /// Nobody asks for it any more; its bytes go after a grace, for whoever has its name already.
+    Replaced,
+    /// A compaction found it damaged. It is read as before, and says so; no compaction touches it again.
+    Damaged,
+}
+
+impl State {
+    fn number(self) -> i64 {
+        match self {
+            Self::Current => 0,
+            Self::Pending => 1,
+            Self::Replaced => 2,
+            Self::Damaged => 3,
+        }
+    }
+}
+
 /// One sealed block.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockEntry {
-    /// Grows with every block of the shard: of two samples at one instant, the one in the later block counts.
+    /// Grows with every block of the shard.
     pub id: i64,
+    /// Of two samples at one instant, the one in the block of the higher rank counts. A block that was sealed has its
+    /// own id, one that was compacted the highest rank of what it was made of.
+    pub rank: i64,
     /// Name of the object.
     pub key: String,
     /// Where it is.
     pub place: Place,
-    /// Its oldest sample.
+    /// Its oldest sample. All of a block lies in one day.
     pub min: TimestampMs,
     /// Its newest sample.
     pub max: TimestampMs,
@@ -38,32 +81,67 @@ pub struct BlockEntry {
     pub tail_bytes: u64,
     /// How finely it keeps time.
     pub resolution: Resolution,
+    /// The first and the last host in it.
+    pub hosts: (HostId, HostId),
+    /// The hour it arrived in, if it comes straight from the log and no compaction has taken it in yet.
+    pub part_of: Option<Hour>,
 }
 
-/// What tells one block from every other: it names the object.
+impl BlockEntry {
+    /// The entry of a block that was just built.
+    pub fn of(built: &Built, key: String, part_of: Option<Hour>) -> Self {
+        Self {
+            id: 0,
+            rank: 0,
+            key,
+            place: Place::R2,
+            min: built.min,
+            max: built.max,
+            samples: built.samples,
+            bytes: built.bytes.len() as u64,
+            tail_bytes: built.tail_bytes,
+            resolution: built.resolution,
+            hosts: built.hosts,
+            part_of,
+        }
+    }
+
+    /// The day it is of.
+    pub fn day(&self) -> Day {
+        self.min.day()
+    }
+
+    /// Whether it may hold something of one of these hosts.
+    pub fn may_hold(&self, hosts: &[HostId]) -> bool {
+        hosts.iter().any(|host| (self.hosts.0..=self.hosts.1).contains(host))
+    }
+}
+
+/// What tells one sealed block from every other: it names the object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockName<'a> {
     /// Whose block.
     pub shard: ShardNumber,
-    /// The hour its samples are of.
-    pub data_hour: Hour,
+    /// The hour or the day its samples are of, as a label.
+    pub span: String,
     /// The partition they arrived in.
     pub partition: Hour,
     /// First and last row of that partition.
     pub seqs: (i64, i64),
-    /// Blocks of the same hour and partition, counted from 0.
+    /// Blocks of the same span and partition, counted from 0.
     pub part: usize,
     /// Checksum of the content.
     pub checksum: &'a str,
 }
 
 impl BlockName<'_> {
-    /// `metrics/raw/00007/2026-11-21T08/2026-11-21T09-1-240-0-1f2e3d4c5b6a7988.ewb`.
+    /// `metrics/raw/00007/2026-11-21T09/2026-11-21T09-1-240-0-1f2e3d4c5b6a7988.ewb`; what came late has
+    /// `/2026-11-20/` there.
     pub fn key(&self) -> String {
         format!(
             "metrics/raw/{:05}/{}/{}-{}-{}-{}-{}.ewb",
             self.shard,
-            self.data_hour.label(),
+            self.span,
             self.partition.label(),
             self.seqs.0,
             self.seqs.1,
@@ -73,43 +151,71 @@ impl BlockName<'_> {
     }
 }
 
-const COLUMNS: &str = "id, key, data IS NULL, min_ms, max_ms, samples, bytes, tail_bytes, resolution";
-
-/// Creates the table. `data` is NULL where the bytes are in R2.
+/// Creates the tables.
 pub fn create_table(sql: &impl Sql) -> Result<(), SqlError> {
-    let table = "CREATE TABLE IF NOT EXISTS blocks (id INTEGER PRIMARY KEY, key TEXT, min_ms INTEGER, \
-                 max_ms INTEGER, samples INTEGER, bytes INTEGER, tail_bytes INTEGER, resolution INTEGER, data BLOB)";
-    sql.exec(table, &[]).map(|_| ())
+    let blocks = "CREATE TABLE IF NOT EXISTS blocks (id INTEGER PRIMARY KEY, state INTEGER, rank INTEGER, key TEXT, \
+                  place INTEGER, min_ms INTEGER, max_ms INTEGER, samples INTEGER, bytes INTEGER, \
+                  tail_bytes INTEGER, resolution INTEGER, first_host BLOB, last_host BLOB, part_of INTEGER, \
+                  replaced_ms INTEGER)";
+    sql.exec(blocks, &[])?;
+    sql.exec("CREATE TABLE IF NOT EXISTS block_data (id INTEGER PRIMARY KEY, data BLOB)", &[]).map(|_| ())
 }
 
-/// Adds a block, with its bytes if it stays here. Its id is given here.
-pub fn insert(sql: &impl Sql, entry: &BlockEntry, data: Option<Vec<u8>>) -> Result<(), SqlError> {
+const COLUMNS: &str = "id, rank, key, place, min_ms, max_ms, samples, bytes, tail_bytes, resolution, first_host, \
+                       last_host, part_of";
+
+/// Adds a block under its id.
+pub fn insert(sql: &impl Sql, entry: &BlockEntry, state: State) -> Result<(), SqlError> {
     let values = [
+        Value::Integer(entry.id),
+        Value::Integer(entry.rank),
         Value::Text(entry.key.clone()),
+        Value::Integer(entry.place.number()),
         Value::Integer(entry.min.0),
         Value::Integer(entry.max.0),
         count(entry.samples),
         count(entry.bytes),
         count(entry.tail_bytes),
         Value::Integer(entry.resolution.number().into()),
-        data.map_or(Value::Null, Value::Blob),
+        Value::Blob(entry.hosts.0.as_bytes().to_vec()),
+        Value::Blob(entry.hosts.1.as_bytes().to_vec()),
+        entry.part_of.map_or(Value::Null, |hour| Value::Integer(hour.0)),
+        Value::Integer(state.number()),
     ];
-    let insert = "INSERT INTO blocks (key, min_ms, max_ms, samples, bytes, tail_bytes, resolution, data) \
-                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-    sql.exec(insert, &values).map(|_| ())
+    let insert = format!(
+        "INSERT INTO blocks ({COLUMNS}, state) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
+    );
+    sql.exec(&insert, &values).map(|_| ())
 }
 
-/// The blocks with samples from `from` to `to`, oldest id first.
-pub fn overlapping(sql: &impl Sql, from: TimestampMs, to: TimestampMs) -> Result<Vec<BlockEntry>, SqlError> {
-    let select = format!("SELECT {COLUMNS} FROM blocks WHERE max_ms >= ?1 AND min_ms <= ?2 ORDER BY id");
-    let rows = sql.exec(&select, &[Value::Integer(from.0), Value::Integer(to.0)])?;
-    rows.into_iter().map(entry).collect()
+/// The blocks of a resolution that are read, with samples from `from` to `to`, lowest rank first.
+pub fn overlapping(
+    sql: &impl Sql,
+    resolution: Resolution,
+    from: TimestampMs,
+    to: TimestampMs,
+) -> Result<Vec<BlockEntry>, SqlError> {
+    let condition = "state IN (0, 3) AND resolution = ?1 AND max_ms >= ?2 AND min_ms <= ?3 ORDER BY rank, id";
+    let values = [resolution.number().into(), from.0, to.0].map(Value::Integer);
+    select(sql, condition, &values)
 }
 
-/// At most `count_max` blocks with an id above `id`, in order.
+/// At most `count_max` blocks that are read, with an id above `id`, in order.
 pub fn after(sql: &impl Sql, id: i64, count_max: i64) -> Result<Vec<BlockEntry>, SqlError> {
-    let select = format!("SELECT {COLUMNS} FROM blocks WHERE id > ?1 ORDER BY id LIMIT ?2");
-    sql.exec(&select, &[Value::Integer(id), Value::Integer(count_max)])?.into_iter().map(entry).collect()
+    let condition = "state IN (0, 3) AND id > ?1 ORDER BY id LIMIT ?2";
+    select(sql, condition, &[id, count_max].map(Value::Integer))
+}
+
+/// The blocks of a day in one state, lowest rank first.
+pub fn of_day(sql: &impl Sql, day: Day, state: State) -> Result<Vec<BlockEntry>, SqlError> {
+    let values = [day.start().0, day.end().0, state.number()].map(Value::Integer);
+    select(sql, "min_ms >= ?1 AND min_ms < ?2 AND state = ?3 ORDER BY rank, id", &values)
+}
+
+fn select(sql: &impl Sql, condition: &str, values: &[Value]) -> Result<Vec<BlockEntry>, SqlError> {
+    let rows = sql.exec(&format!("SELECT {COLUMNS} FROM blocks WHERE {condition}"), values)?;
+    rows.into_iter().map(entry).collect()
 }
 
 /// The highest id; 0 if there is no block.
@@ -122,10 +228,20 @@ pub fn last_id(sql: &impl Sql) -> Result<i64, SqlError> {
     id.integer()
 }
 
+/// Keeps the bytes of a block here. Until [`insert`] lists it, nobody sees them.
+pub fn keep_data(sql: &impl Sql, id: i64, data: Vec<u8>) -> Result<(), SqlError> {
+    let insert = "INSERT INTO block_data (id, data) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET data = ?2";
+    sql.exec(insert, &[Value::Integer(id), Value::Blob(data)]).map(|_| ())
+}
+
+/// Removes bytes that no block is listed for: whoever kept them was cut off.
+pub fn drop_unlisted_data(sql: &impl Sql) -> Result<(), SqlError> {
+    sql.exec("DELETE FROM block_data WHERE id NOT IN (SELECT id FROM blocks)", &[]).map(|_| ())
+}
+
 /// The bytes of a block that is here.
 pub fn local_data(sql: &impl Sql, id: i64) -> Result<Option<Vec<u8>>, SqlError> {
-    let rows =
-        sql.exec("SELECT data FROM blocks WHERE id = ?1 AND data IS NOT NULL", &[Value::Integer(id)])?;
+    let rows = sql.exec("SELECT data FROM block_data WHERE id = ?1", &[Value::Integer(id)])?;
     let Some(row) = rows.into_iter().next() else {
         return Ok(None);
     };
@@ -138,13 +254,28 @@ fn count(count: u64) -> Value {
 }
 
 fn entry(row: Row) -> Result<BlockEntry, SqlError> {
-    let [id, key, is_remote, min, max, samples, bytes, tail_bytes, resolution] = columns(row)?;
+    let [
+        id,
+        rank,
+        key,
+        place,
+        min,
+        max,
+        samples,
+        bytes,
+        tail_bytes,
+        resolution,
+        first_host,
+        last_host,
+        part_of,
+    ] = columns(row)?;
     let number = resolution.integer()?;
     let resolution = u8::try_from(number).ok().and_then(Resolution::of_number);
     Ok(BlockEntry {
         id: id.integer()?,
+        rank: rank.integer()?,
         key: key.text()?,
-        place: if is_remote.integer()? == 0 { Place::Local } else { Place::R2 },
+        place: if place.integer()? == Place::Local.number() { Place::Local } else { Place::R2 },
         min: TimestampMs(min.integer()?),
         max: TimestampMs(max.integer()?),
         samples: samples.integer()?.unsigned_abs(),
@@ -152,5 +283,11 @@ fn entry(row: Row) -> Result<BlockEntry, SqlError> {
         tail_bytes: tail_bytes.integer()?.unsigned_abs(),
         resolution: resolution
             .ok_or_else(|| SqlError(format!("a block of an unknown resolution: {number}")))?,
+        hosts: (host(first_host)?, host(last_host)?),
+        part_of: if part_of == Value::Null { None } else { Some(Hour(part_of.integer()?)) },
     })
+}
+
+fn host(value: Value) -> Result<HostId, SqlError> {
+    HostId::from_bytes(&value.blob()?).map_err(|error| SqlError(format!("the host of a block: {error}")))
 }

@@ -31,6 +31,8 @@ pub enum Counter {
     ShardRowsWritten,
     /// Rows written to D1, by its own count.
     CatalogueRowsWritten,
+    /// Rows of the log that could not be sealed and were set aside.
+    SetAside,
 }
 
 /// Counts by what is counted.

@@ -5,9 +5,7 @@
 //! to a host without a head builds none.
 
 use crate::call::Read;
-use edgewatch_shared::{
-    HostId, Sample, Series, TimestampMs, limits::MINUTE_MS, series::SeriesSamples, time::Hour,
-};
+use edgewatch_shared::{HostId, Sample, Series, TimestampMs, series::SeriesSamples};
 use std::collections::{BTreeMap, HashMap};
 
 /// The unsealed samples of one host.
@@ -20,8 +18,6 @@ pub struct HostHead {
 /// What a series costs beside its samples and texts: tree node, vectors, allocator.
 const SERIES_OVERHEAD_BYTES: usize = 160;
 const SAMPLE_BYTES: usize = size_of::<Sample>();
-/// Samples this much older than the hour they arrive in are filed under that hour.
-const SPILL_MS: i64 = 2 * MINUTE_MS;
 
 impl HostHead {
     /// Takes in a row. Of two samples at one instant the later row's counts.
@@ -52,25 +48,9 @@ impl HostHead {
             .collect()
     }
 
-    /// Everything in it, by hour of data, to be sealed. The last minutes before the hour of arrival, which the first
-    /// pushes of that hour bring, are filed under it: a block of a few samples costs as much as one of an hour.
-    pub fn into_hours(self, arrival: Hour) -> BTreeMap<Hour, Vec<SeriesSamples>> {
-        let hour_of = |sample: &Sample| {
-            let is_just_before =
-                sample.time < arrival.start() && sample.time >= arrival.start().plus_ms(-SPILL_MS);
-            if is_just_before { arrival } else { sample.time.hour() }
-        };
-        let mut hours: BTreeMap<Hour, Vec<SeriesSamples>> = BTreeMap::new();
-        for (series, samples) in self.series {
-            for of_one_hour in samples.chunk_by(|a, b| hour_of(a) == hour_of(b)) {
-                let Some(first) = of_one_hour.first() else {
-                    continue;
-                };
-                let found = SeriesSamples { series: series.clone(), samples: of_one_hour.to_vec() };
-                hours.entry(hour_of(first)).or_default().push(found);
-            }
-        }
-        hours
+    /// Everything in it, series in order.
+    pub fn into_series(self) -> impl Iterator<Item = SeriesSamples> {
+        self.series.into_iter().map(|(series, samples)| SeriesSamples { series, samples })
     }
 
     /// The series in it.
@@ -239,17 +219,6 @@ mod tests {
         assert_eq!(times(&head, 0, 99), [(10, 1.0), (20, 2.0), (30, 2.0)]);
         assert_eq!(times(&head, 20, 20), [(20, 2.0)]);
         assert_eq!(times(&head, 31, 99), []);
-    }
-
-    #[test]
-    fn what_lies_just_before_the_hour_of_arrival_is_filed_under_it() {
-        let arrival = Hour(100);
-        let start = arrival.start().0;
-        let mut head = HostHead::default();
-        head.insert(row(&[start - SPILL_MS - 1, start - SPILL_MS, start - 1, start, arrival.end().0], 1.0));
-        let hours = head.into_hours(arrival);
-        let counts: Vec<_> = hours.iter().map(|(hour, series)| (hour.0, series[0].samples.len())).collect();
-        assert_eq!(counts, [(99, 1), (100, 3), (101, 1)]);
     }
 
     #[test]

@@ -1,101 +1,116 @@
-//! Sealing: a partition of the log becomes blocks, one or more for every hour of data in it.
+//! Sealing: a partition of the log becomes blocks, one or more for its hour and for every day of late data in it.
 //!
-//! A sans-IO state machine: [`Seal::plan`] reads a frozen partition, [`Seal::pending`]
-//! says which object has to be stored next, [`Seal::commit`] writes the index and drops
-//! the partition, inside the caller's transaction. Cut anywhere, it can be begun again:
-//! the same partition gives the same blocks under the same names.
+//! A sans-IO state machine: [`Seal::begin`] looks at a frozen partition, [`Seal::step`] reads a bounded part of it,
+//! [`Seal::pending`] hands out each block as soon as it is closed, [`Seal::commit`] writes the index and drops the
+//! partition, inside the caller's transaction. Between two steps anything else may happen, because a frozen
+//! partition does not change. Cut anywhere, it can be begun again: the same partition gives the same blocks under
+//! the same names.
 
 use crate::{
-    block::{BlockError, BlockWriter, Built},
-    block_index::{self, BlockEntry, BlockName, Place},
+    block::{BlockWriter, Built},
+    block_index::{self, BlockEntry, BlockName, Place, State},
     compression::{Deflater, Inflater},
     head::{HostHead, ShardNumber},
     ledger::NewestByHost,
     rollup::Resolution,
     series_limit::{Fingerprint, fingerprint},
-    sql::{Sql, SqlError},
+    sql::{Sql, SqlError, Value},
     wal::{RowHead, Wal, WalError},
 };
-use edgewatch_shared::{HostId, limits::BLOCK_BYTES_MAX, time::Hour};
-use std::collections::{BTreeMap, BTreeSet};
+use edgewatch_shared::{
+    HostId, TimestampMs,
+    limits::{BLOCK_BYTES_MAX, MINUTE_MS, SAMPLE_AHEAD_MS_MAX},
+    series::SeriesSamples,
+    time::{Day, Hour},
+};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Samples of one host that are decoded at a time: 800 KB.
-const SLICE_SAMPLES: u64 = 50_000;
+/// Samples of one host that are decoded in a step, at least one row: 800 KB.
+const STEP_SAMPLES: u64 = 50_000;
+/// Bytes that they take decoded, texts included.
+const STEP_BYTES: usize = 4 << 20;
+/// Bytes of blocks that are being written, all together; beyond, the largest is closed.
+const OPEN_BYTES_MAX: usize = 2 * BLOCK_BYTES_MAX;
+/// Samples this much older than the hour they arrive in are filed under that hour.
+const SPILL_MS: i64 = 2 * MINUTE_MS;
 
-/// Why a partition could not be sealed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SealError {
-    /// The log could not be read.
-    #[error(transparent)]
-    Wal(#[from] WalError),
-    /// A block could not be written.
-    #[error(transparent)]
-    Block(#[from] BlockError),
+/// What the samples of a block are of: the hour they arrived in, or, late, a day. Never of two days.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Span {
+    Hour(Hour),
+    Day(Day),
 }
 
-/// A block on its way.
+impl Span {
+    /// Under what a sample is filed. What lies just before and after the hour of arrival, because pushes and clocks are
+    /// not exact, is filed under it: a block of a few samples costs as much as one of an hour.
+    fn of(time: TimestampMs, arrival: Hour) -> Self {
+        let is_near = time >= arrival.start().plus_ms(-SPILL_MS)
+            && time < arrival.end().plus_ms(SAMPLE_AHEAD_MS_MAX)
+            && time.day() == arrival.start().day();
+        if is_near { Self::Hour(arrival) } else { Self::Day(time.day()) }
+    }
+
+    fn label(self) -> String {
+        match self {
+            Self::Hour(hour) => hour.label(),
+            Self::Day(day) => day.label(),
+        }
+    }
+}
+
+/// Rows of one host that do not decode, or whose samples no block can hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct SealedPart {
-    key: String,
-    built: Built,
+pub struct SetAside {
+    /// Where it lies in the partition.
+    pub seq: i64,
+    /// Whose it is.
+    pub host: HostId,
+    /// What is wrong with it.
+    pub why: String,
 }
 
 /// A partition on its way out of the log.
-#[derive(Clone, Debug, PartialEq)]
 pub struct Seal {
+    shard: ShardNumber,
     partition: Hour,
-    parts: Vec<SealedPart>,
-    stored: usize,
+    seqs: (i64, i64),
+    /// What is still to be read, host by host, in order of arrival.
+    rows: VecDeque<(HostId, VecDeque<i64>)>,
+    writers: BTreeMap<Span, BlockWriter>,
+    /// Blocks closed so far.
+    parts: BTreeMap<Span, usize>,
+    pending: VecDeque<(BlockEntry, Vec<u8>)>,
+    stored: Vec<BlockEntry>,
     newest: NewestByHost,
     seen: BTreeMap<HostId, BTreeSet<Fingerprint>>,
-}
-
-/// What is still to be stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PendingObject<'a> {
-    /// Its name.
-    pub key: &'a str,
-    /// Its content.
-    pub bytes: &'a [u8],
+    set_aside: Vec<SetAside>,
 }
 
 impl Seal {
-    /// Reads a partition that takes no more rows, host by host, and writes its blocks.
-    pub fn plan(
-        sql: &impl Sql,
-        wal: &Wal,
-        shard: ShardNumber,
-        partition: Hour,
-        inflater: &mut Inflater,
-        deflater: &mut Deflater,
-    ) -> Result<Self, SealError> {
-        let rows = wal.row_heads(sql, partition)?;
-        let seqs = (rows.first().map_or(0, |row| row.seq), rows.last().map_or(0, |row| row.seq));
+    /// Begins to seal a partition that takes no more rows.
+    pub fn begin(sql: &impl Sql, wal: &Wal, shard: ShardNumber, partition: Hour) -> Result<Self, WalError> {
+        let heads = wal.row_heads(sql, partition)?;
+        let seqs = (heads.first().map_or(0, |row| row.seq), heads.last().map_or(0, |row| row.seq));
         let mut newest = NewestByHost::new();
-        for row in &rows {
-            newest.entry(row.host).or_default().update(row.keys.received, &row.keys.newest);
+        let mut rows: BTreeMap<HostId, VecDeque<i64>> = BTreeMap::new();
+        for RowHead { seq, host, keys } in heads {
+            newest.entry(host).or_default().update(keys.received, &keys.newest);
+            rows.entry(host).or_default().push_back(seq);
         }
-        let mut writers: BTreeMap<Hour, BlockWriter> = BTreeMap::new();
-        let mut seen: BTreeMap<HostId, BTreeSet<Fingerprint>> = BTreeMap::new();
-        for (host, slice) in slices(rows) {
-            let mut samples = HostHead::default();
-            for seq in slice {
-                samples.insert(wal.samples(sql, partition, seq, inflater)?);
-            }
-            seen.entry(host).or_default().extend(samples.series().map(fingerprint));
-            for (hour, series) in samples.into_hours(partition) {
-                let writer = || BlockWriter::new(Resolution::Raw, BLOCK_BYTES_MAX);
-                writers.entry(hour).or_insert_with(writer).push(host, &series, deflater)?;
-            }
-        }
-        let mut parts = Vec::new();
-        for (data_hour, writer) in writers {
-            for (part, built) in writer.finish(deflater)?.into_iter().enumerate() {
-                let name = BlockName { shard, data_hour, partition, seqs, part, checksum: &built.checksum };
-                parts.push(SealedPart { key: name.key(), built });
-            }
-        }
-        Ok(Self { partition, parts, stored: 0, newest, seen })
+        Ok(Self {
+            shard,
+            partition,
+            seqs,
+            rows: rows.into_iter().collect(),
+            writers: BTreeMap::new(),
+            parts: BTreeMap::new(),
+            pending: VecDeque::new(),
+            stored: Vec::new(),
+            newest,
+            seen: BTreeMap::new(),
+            set_aside: Vec::new(),
+        })
     }
 
     /// The partition that is being sealed.
@@ -103,15 +118,99 @@ impl Seal {
         self.partition
     }
 
-    /// The object that has to be stored next; `None` when all are.
-    pub fn pending(&self) -> Option<PendingObject<'_>> {
-        let part = self.parts.get(self.stored)?;
-        Some(PendingObject { key: &part.key, bytes: &part.built.bytes })
+    /// Whether all is read and every block handed out.
+    pub fn is_complete(&self) -> bool {
+        self.rows.is_empty() && self.writers.is_empty() && self.pending.is_empty()
     }
 
-    /// The pending object is stored.
-    pub fn object_stored(&mut self) {
-        self.stored = self.stored.saturating_add(1);
+    /// Reads on: at most one host, and of that at most what fits a step. Once there is nothing more to read, closes one
+    /// open block after the other.
+    pub fn step(
+        &mut self,
+        sql: &impl Sql,
+        wal: &Wal,
+        inflater: &mut Inflater,
+        deflater: &mut Deflater,
+    ) -> Result<(), SqlError> {
+        let Some((host, rows)) = self.rows.front_mut() else {
+            let Some((span, writer)) = self.writers.pop_first() else { return Ok(()) };
+            return self.close(span, writer, deflater);
+        };
+        let host = *host;
+        let (seqs, samples, set_aside) = read_rows(sql, wal, self.partition, (host, rows), inflater)?;
+        if rows.is_empty() {
+            self.rows.pop_front();
+        }
+        self.set_aside.extend(set_aside);
+        self.seen.entry(host).or_default().extend(samples.series().map(fingerprint));
+        if let Err(why) = self.write(host, samples, deflater) {
+            let rows = seqs.into_iter().map(|seq| SetAside { seq, host, why: why.clone() });
+            self.set_aside.extend(rows);
+        }
+        self.make_room(deflater)
+    }
+
+    /// Appends to the blocks what was read; says why if that cannot be.
+    fn write(&mut self, host: HostId, samples: HostHead, deflater: &mut Deflater) -> Result<(), String> {
+        let mut written = Ok(());
+        for (span, series) in by_span(samples, self.partition) {
+            let new = || BlockWriter::new(Resolution::Raw, BLOCK_BYTES_MAX);
+            let pushed = self.writers.entry(span).or_insert_with(new).push(host, &series, deflater);
+            written = written.and(pushed.map_err(|error| error.to_string()));
+        }
+        let spans: Vec<Span> = self.writers.keys().copied().collect();
+        for span in spans {
+            let closed = self.writers.get_mut(&span).map(BlockWriter::take_closed).unwrap_or_default();
+            self.hand_out(span, closed);
+        }
+        written
+    }
+
+    /// Closes the largest open blocks until all together are within [`OPEN_BYTES_MAX`].
+    fn make_room(&mut self, deflater: &mut Deflater) -> Result<(), SqlError> {
+        let open_bytes = |writer: &BlockWriter| writer.open_bytes();
+        while self.writers.values().map(open_bytes).fold(0, usize::saturating_add) > OPEN_BYTES_MAX {
+            let largest = self.writers.iter().max_by_key(|(_, writer)| writer.open_bytes());
+            let Some(span) = largest.map(|(span, _)| *span) else { break };
+            if let Some(writer) = self.writers.remove(&span) {
+                self.close(span, writer, deflater)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, span: Span, writer: BlockWriter, deflater: &mut Deflater) -> Result<(), SqlError> {
+        let built = writer.finish(deflater);
+        let built = built.map_err(|error| SqlError(format!("a block could not be closed: {error}")))?;
+        self.hand_out(span, built);
+        Ok(())
+    }
+
+    fn hand_out(&mut self, span: Span, built: Vec<Built>) {
+        for built in built {
+            let part = self.parts.entry(span).or_default();
+            let name = BlockName {
+                shard: self.shard,
+                span: span.label(),
+                partition: self.partition,
+                seqs: self.seqs,
+                part: *part,
+                checksum: &built.checksum,
+            };
+            *part = part.saturating_add(1);
+            let entry = BlockEntry::of(&built, name.key(), Some(self.partition));
+            self.pending.push_back((entry, built.bytes));
+        }
+    }
+
+    /// Takes the next block that is to be stored, and its bytes; [`Seal::stored`] has to follow.
+    pub fn pending(&mut self) -> Option<(BlockEntry, Vec<u8>)> {
+        self.pending.pop_front()
+    }
+
+    /// A block is stored, under this id.
+    pub fn stored(&mut self, entry: BlockEntry, id: i64, place: Place) {
+        self.stored.push(BlockEntry { id, rank: id, place, ..entry });
     }
 
     /// Newest values as this partition has them.
@@ -124,48 +223,128 @@ impl Seal {
         &self.seen
     }
 
-    /// Writes the index and drops the partition, to be called inside a transaction. Blocks that were handed out
-    /// and stored are in R2; the others stay here.
-    pub fn commit(&self, sql: &impl Sql) -> Result<(), SqlError> {
-        for (at, part) in self.parts.iter().enumerate() {
-            let is_remote = at < self.stored;
-            let entry = BlockEntry {
-                id: 0,
-                key: part.key.clone(),
-                place: if is_remote { Place::R2 } else { Place::Local },
-                min: part.built.min,
-                max: part.built.max,
-                samples: part.built.samples,
-                bytes: part.built.bytes.len() as u64,
-                tail_bytes: part.built.tail_bytes,
-                resolution: part.built.resolution,
-            };
-            let data = if is_remote { None } else { Some(part.built.bytes.clone()) };
-            block_index::insert(sql, &entry, data)?;
+    /// What could not be sealed.
+    pub fn set_aside(&self) -> &[SetAside] {
+        &self.set_aside
+    }
+
+    /// Writes the index, keeps what could not be sealed and drops the partition: to be called inside a transaction.
+    pub fn commit(&self, sql: &impl Sql, wal: &Wal) -> Result<(), WalError> {
+        for entry in &self.stored {
+            block_index::insert(sql, entry, State::Current)?;
         }
-        Wal::drop_partition(sql, self.partition)
+        for row in &self.set_aside {
+            let data = match wal.data(sql, self.partition, row.seq) {
+                // Not even that can be read: what is wrong with it is kept all the same.
+                Err(WalError::Corrupt { .. }) => Vec::new(),
+                data => data?,
+            };
+            set_aside(sql, self.partition, row, data)?;
+        }
+        Ok(Wal::drop_partition(sql, self.partition)?)
     }
 }
 
-/// Rows by host, in order of arrival, cut where a slice has [`SLICE_SAMPLES`].
-fn slices(rows: Vec<RowHead>) -> Vec<(HostId, Vec<i64>)> {
-    let mut by_host: BTreeMap<HostId, Vec<(i64, u32)>> = BTreeMap::new();
-    for row in rows {
-        by_host.entry(row.host).or_default().push((row.seq, row.keys.samples));
-    }
-    let mut slices: Vec<(HostId, Vec<i64>)> = Vec::new();
-    for (host, rows) in by_host {
-        let mut slice = Vec::new();
-        let mut samples: u64 = 0;
-        for (seq, count) in rows {
-            samples = samples.saturating_add(count.into());
-            if samples > SLICE_SAMPLES && !slice.is_empty() {
-                slices.push((host, std::mem::take(&mut slice)));
-                samples = count.into();
+/// Creates the table of rows that could not be sealed.
+pub fn create_table(sql: &impl Sql) -> Result<(), SqlError> {
+    let table = "CREATE TABLE IF NOT EXISTS set_aside (id INTEGER PRIMARY KEY, partition INTEGER, seq INTEGER, \
+                 host BLOB, why TEXT, data BLOB)";
+    sql.exec(table, &[]).map(|_| ())
+}
+
+fn set_aside(sql: &impl Sql, partition: Hour, row: &SetAside, data: Vec<u8>) -> Result<(), SqlError> {
+    let insert = "INSERT INTO set_aside (partition, seq, host, why, data) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let values = [
+        Value::Integer(partition.0),
+        Value::Integer(row.seq),
+        Value::Blob(row.host.as_bytes().to_vec()),
+        Value::Text(row.why.clone()),
+        Value::Blob(data),
+    ];
+    sql.exec(insert, &values).map(|_| ())
+}
+
+/// Decodes rows of a host from the front on until a step is full: which rows, what they hold, and which do not decode.
+fn read_rows(
+    sql: &impl Sql,
+    wal: &Wal,
+    partition: Hour,
+    (host, rows): (HostId, &mut VecDeque<i64>),
+    inflater: &mut Inflater,
+) -> Result<(Vec<i64>, HostHead, Vec<SetAside>), SqlError> {
+    let mut samples = HostHead::default();
+    let mut count: u64 = 0;
+    let (mut seqs, mut set_aside) = (Vec::new(), Vec::new());
+    while count < STEP_SAMPLES && samples.bytes() < STEP_BYTES {
+        let Some(seq) = rows.pop_front() else { break };
+        match wal.samples(sql, partition, seq, inflater) {
+            Ok(row) => {
+                let row_samples = row.iter().map(|entry| entry.samples.len() as u64);
+                count = row_samples.fold(count, u64::saturating_add);
+                samples.insert(row);
+                seqs.push(seq);
             }
-            slice.push(seq);
+            Err(WalError::Sql(error)) => return Err(error),
+            Err(error) => set_aside.push(SetAside { seq, host, why: error.to_string() }),
         }
-        slices.push((host, slice));
     }
-    slices
+    Ok((seqs, samples, set_aside))
+}
+
+fn by_span(samples: HostHead, arrival: Hour) -> BTreeMap<Span, Vec<SeriesSamples>> {
+    let mut spans: BTreeMap<Span, Vec<SeriesSamples>> = BTreeMap::new();
+    for SeriesSamples { series, samples } in samples.into_series() {
+        let is_one = |a: &edgewatch_shared::Sample, b: &edgewatch_shared::Sample| {
+            Span::of(a.time, arrival) == Span::of(b.time, arrival)
+        };
+        for of_one in samples.chunk_by(is_one) {
+            let Some(first) = of_one.first() else { continue };
+            let found = SeriesSamples { series: series.clone(), samples: of_one.to_vec() };
+            spans.entry(Span::of(first.time, arrival)).or_default().push(found);
+        }
+    }
+    spans
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use edgewatch_shared::{Labels, Sample, Series};
+
+    #[test]
+    fn what_lies_near_the_hour_of_arrival_is_filed_under_it_and_what_is_late_under_its_day() {
+        let arrival = Hour(101);
+        let (start, end) = (arrival.start().0, arrival.end().0);
+        let day = arrival.start().day();
+        let of = |ms| Span::of(TimestampMs(ms), arrival);
+        assert_eq!(of(start - SPILL_MS - 1), Span::Day(day));
+        assert_eq!(of(start - SPILL_MS), Span::Hour(arrival));
+        assert_eq!(of(end + SAMPLE_AHEAD_MS_MAX - 1), Span::Hour(arrival));
+        assert_eq!(of(end + SAMPLE_AHEAD_MS_MAX), Span::Day(day));
+    }
+
+    #[test]
+    fn no_block_lies_in_two_days() {
+        let (first, last) = (Hour(96), Hour(119));
+        let of = |ms: i64, arrival| Span::of(TimestampMs(ms), arrival);
+        assert_eq!(of(first.start().0 - 1, first), Span::Day(Day(3)));
+        assert_eq!(of(first.start().0, first), Span::Hour(first));
+        assert_eq!(of(last.end().0 - 1, last), Span::Hour(last));
+        assert_eq!(of(last.end().0, last), Span::Day(Day(5)));
+    }
+
+    #[test]
+    fn samples_of_a_series_are_cut_by_span_and_none_is_lost() {
+        let arrival = Hour(101);
+        let start = arrival.start().0;
+        let times = [start - 24 * 3_600_000, start - SPILL_MS - 1, start - 1, start, arrival.end().0 + 1];
+        let series = Series { name: "load_1m".into(), labels: Labels::new() };
+        let samples = times.iter().map(|ms| Sample { time: TimestampMs(*ms), value: 1.0 }).collect();
+        let mut head = HostHead::default();
+        head.insert(vec![SeriesSamples { series, samples }]);
+        let spans = by_span(head, arrival);
+        let counts: Vec<_> = spans.iter().map(|(span, series)| (*span, series[0].samples.len())).collect();
+        let day = arrival.start().day();
+        assert_eq!(counts, [(Span::Hour(arrival), 3), (Span::Day(Day(day.0 - 1)), 1), (Span::Day(day), 1)]);
+    }
 }

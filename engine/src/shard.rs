@@ -17,6 +17,8 @@ use crate::{
     ledger::{self, Ledger, NewestByHost},
     query::{read_block, select},
     registry::{HostRecord, HostState, Registry},
+    rollup::Resolution,
+    seal,
     series_limit::SeriesLimit,
     sql::{Sql, SqlError},
     wal::{RowKeys, Wal, WalError},
@@ -34,10 +36,13 @@ mod catalogue;
 mod sealing;
 #[cfg(test)]
 mod tests;
+mod working;
 
 use sealing::seal_due;
+use working::Working;
 
 pub use catalogue::CatalogueChanges;
+pub use working::Task;
 
 /// What all shards of a wasm instance share.
 pub struct Instance {
@@ -64,7 +69,12 @@ pub struct Shard<S> {
     rows_counted: u64,
     /// Built when somebody lists the hosts.
     newest: Option<NewestByHost>,
+    /// The highest id of the blocks that are listed…
     last_block: i64,
+    /// …and the last one that was given, to a block that is perhaps not listed yet.
+    newest_block_id: i64,
+    bucket_is_bound: bool,
+    working: Working,
 }
 
 impl<S: Sql> Shard<S> {
@@ -82,6 +92,8 @@ impl<S: Sql> Shard<S> {
         };
         instance.heads.drop_shard(number);
         block_index::create_table(&sql)?;
+        block_index::drop_unlisted_data(&sql)?;
+        seal::create_table(&sql)?;
         let wal = Wal::open(&sql)?;
         let stored = ledger::load(&sql)?;
         let ledger =
@@ -98,6 +110,9 @@ impl<S: Sql> Shard<S> {
             rows_counted: 0,
             newest: None,
             last_block,
+            newest_block_id: last_block,
+            bucket_is_bound: false,
+            working: Working::default(),
             sql,
         })
     }
@@ -241,7 +256,8 @@ impl<S: Sql> Shard<S> {
     fn read(&mut self, read: &Read, instance: &mut Instance) -> Result<ReadReply, ShardError> {
         let mut reply = ReadReply::default();
         let mut samples: usize = 0;
-        let blocks = block_index::overlapping(&self.sql, read.from, read.to)?;
+        let mut blocks = block_index::overlapping(&self.sql, Resolution::Raw, read.from, read.to)?;
+        blocks.retain(|block| block.may_hold(&read.hosts));
         let local = blocks.iter().filter(|block| block.place == Place::Local).count();
         if local > QUERY_LOCAL_BLOCKS_MAX {
             return Err(ShardError::TooManyBlocks(local as u64));
@@ -253,7 +269,7 @@ impl<S: Sql> Shard<S> {
             }
             let bytes = block_index::local_data(&self.sql, block.id)?;
             let bytes = bytes.ok_or_else(|| ShardError::Corrupt(format!("block {} is gone", block.key)))?;
-            let parts = read_block(&bytes, block.id, read, &mut instance.inflater)
+            let parts = read_block(&bytes, block.rank, read, &mut instance.inflater)
                 .map_err(|error| ShardError::Corrupt(format!("block {}: {error}", block.key)))?;
             for part in parts {
                 add_part(&mut reply, &mut samples, part)?;

@@ -162,11 +162,16 @@ impl Wal {
         seq: i64,
         inflater: &mut Inflater,
     ) -> Result<Vec<SeriesSamples>, WalError> {
+        decode(hour, seq, &self.data(sql, hour, seq)?, inflater)
+    }
+
+    /// What one row holds, as it lies there.
+    pub fn data(&self, sql: &impl Sql, hour: Hour, seq: i64) -> Result<Vec<u8>, WalError> {
         let rows =
             sql.exec(&format!("SELECT data FROM {PREFIX}{} WHERE seq = ?1", hour.0), &[Value::Integer(seq)])?;
         let row = rows.into_iter().next().ok_or_else(|| corrupt(hour, seq, "it is gone"))?;
         let [data] = columns(row)?;
-        decode(hour, seq, &data.blob()?, inflater)
+        Ok(data.blob()?)
     }
 
     /// Hands every row of one host to `each`, partition by partition, in order of arrival, until it breaks off.

@@ -37,6 +37,8 @@ pub struct Built {
     pub tail_bytes: u64,
     /// How finely it keeps time.
     pub resolution: Resolution,
+    /// The first and the last host in it.
+    pub hosts: (HostId, HostId),
 }
 
 /// Writes samples into blocks of at most so many bytes.
@@ -97,6 +99,11 @@ impl BlockWriter {
         std::mem::take(&mut self.closed)
     }
 
+    /// Bytes of the block that is being written, so far.
+    pub fn open_bytes(&self) -> usize {
+        self.open.chunks.len()
+    }
+
     /// Closes the last block and returns all that were not taken yet; none if nothing was pushed.
     pub fn finish(mut self, deflater: &mut Deflater) -> Result<Vec<Built>, BlockError> {
         self.close(deflater)?;
@@ -148,6 +155,8 @@ impl OpenBlock {
         ) else {
             return Ok(None);
         };
+        let (Some(first), Some(last)) = (self.entries.first(), self.entries.last()) else { return Ok(None) };
+        let hosts = (first.host, last.host);
         let samples = self.entries.iter().map(|entry| u64::from(entry.samples)).fold(0, u64::saturating_add);
         let offset = u32::try_from(self.chunks.len()).map_err(|_| BlockError::Index)?;
         let tail = index::encode(&self.entries, offset, resolution, deflater)?;
@@ -155,7 +164,7 @@ impl OpenBlock {
         let mut bytes = self.chunks;
         bytes.extend(tail);
         let checksum = checksum(&bytes);
-        Ok(Some(Built { bytes, checksum, min, max, samples, tail_bytes, resolution }))
+        Ok(Some(Built { bytes, checksum, min, max, samples, tail_bytes, resolution, hosts }))
     }
 }
 

@@ -4,7 +4,6 @@ use super::Shard;
 use crate::{
     block_index::{self, BlockEntry},
     call::ShardError,
-    counters::Counter,
     jobs::JobKind,
     ledger::NewestByHost,
     registry::HostRecord,
@@ -64,12 +63,6 @@ impl<S: Sql> Shard<S> {
             self.ledger.pushes_since_summary = 0;
         }
         Ok(self.jobs.finish(&self.sql, JobKind::Catalogue)?)
-    }
-
-    /// The catalogue could not be told: again later.
-    pub fn put_off_catalogue(&mut self, now: TimestampMs) -> Result<(), ShardError> {
-        self.ledger.counters.add(Counter::CatalogueFailures, 1);
-        Ok(self.jobs.put_off(&self.sql, JobKind::Catalogue, now)?)
     }
 
     /// Whether telling the catalogue has to wait for its job, because it failed before.

@@ -1,14 +1,13 @@
-//! How a partition leaves the log: planned, its objects stored by the caller, committed.
+//! How a partition leaves the log: read in slices, its blocks stored as they close, committed.
 
-use super::{Instance, Shard, in_transaction};
+use super::{Instance, Shard, in_transaction, working::Task};
 use crate::{
-    block_index,
+    block_index::{self, Place},
     call::ShardError,
     counters::Counter,
     head::ShardNumber,
-    jobs::JobKind,
     ledger::{self, Newest},
-    seal::{Seal, SealError},
+    seal::Seal,
     sql::Sql,
 };
 use edgewatch_shared::{TimestampMs, limits::MINUTE_MS, time::Hour};
@@ -17,30 +16,46 @@ use edgewatch_shared::{TimestampMs, limits::MINUTE_MS, time::Hour};
 pub(super) const SEAL_GRACE_MS: i64 = MINUTE_MS;
 /// …and shards spread over these seconds, so that a fleet does not seal at once.
 pub(super) const SEAL_SPREAD_S: i64 = 120;
+
 impl<S: Sql> Shard<S> {
-    /// Begins to seal the oldest partition whose hour is over; `None` if there is none, and then the job is done.
-    pub fn plan_seal(
+    /// Goes on sealing the oldest partition whose hour is over.
+    pub(super) fn work_on_seal(
         &mut self,
         now: TimestampMs,
         instance: &mut Instance,
-    ) -> Result<Option<Seal>, ShardError> {
-        let Some(partition) = self.wal.oldest_frozen(now) else {
-            self.jobs.finish(&self.sql, JobKind::Seal)?;
-            return Ok(None);
+    ) -> Result<Task, ShardError> {
+        let Some(mut seal) = self.working.seal.take() else {
+            let Some(partition) = self.wal.oldest_frozen(now) else { return Ok(Task::Done) };
+            self.wal.freeze(partition);
+            self.working.seal = Some(Seal::begin(&self.sql, &self.wal, self.number, partition)?);
+            return Ok(Task::Again);
         };
-        self.wal.freeze(partition);
-        let (inflater, deflater) = (&mut instance.inflater, &mut instance.deflater);
-        let seal = Seal::plan(&self.sql, &self.wal, self.number, partition, inflater, deflater);
-        Ok(Some(seal.map_err(|error| match error {
-            SealError::Wal(error) => error.into(),
-            SealError::Block(error) => {
-                ShardError::Corrupt(format!("partition {}: {error}", partition.label()))
+        if seal.is_complete() {
+            self.commit_seal(&seal, instance)?;
+            return Ok(Task::Done);
+        }
+        let task = match seal.pending() {
+            Some((entry, bytes)) if self.bucket_is_bound => {
+                let key = entry.key.clone();
+                self.working.storing = Some(entry);
+                Task::Store { key, bytes }
             }
-        })?))
+            Some((entry, bytes)) => {
+                let id = self.keep_local(bytes)?;
+                seal.stored(entry, id, Place::Local);
+                Task::Again
+            }
+            None => {
+                seal.step(&self.sql, &self.wal, &mut instance.inflater, &mut instance.deflater)?;
+                Task::Again
+            }
+        };
+        self.working.seal = Some(seal);
+        Ok(task)
     }
 
     /// Ends a seal: index, drop of the partition, newest values and counters in one transaction.
-    pub fn commit_seal(&mut self, seal: &Seal, instance: &mut Instance) -> Result<(), ShardError> {
+    fn commit_seal(&mut self, seal: &Seal, instance: &mut Instance) -> Result<(), ShardError> {
         let mut newest = ledger::load_newest(&self.sql)?;
         for (host, Newest { last_seen, values }) in seal.newest() {
             let values: Vec<_> = values.iter().map(|(name, value)| (name.clone(), *value)).collect();
@@ -49,10 +64,12 @@ impl<S: Sql> Shard<S> {
         // A host that is gone would stay for ever.
         newest.retain(|host, _| self.registry.is_listed(*host));
         self.ledger.counters.add(Counter::Seals, 1);
+        self.ledger.counters.add(Counter::SetAside, seal.set_aside().len() as u64);
         self.count_rows();
-        let (sql, ledger, series_limit) = (&self.sql, &mut self.ledger, &mut self.series_limit);
+        let (sql, wal, ledger) = (&self.sql, &self.wal, &mut self.ledger);
+        let series_limit = &mut self.series_limit;
         in_transaction(sql, || {
-            seal.commit(sql)?;
+            seal.commit(sql, wal)?;
             ledger::store_sealed(sql, ledger, &newest)?;
             for (host, seen) in seal.seen() {
                 series_limit.prune(sql, *host, seen)?;
@@ -63,13 +80,7 @@ impl<S: Sql> Shard<S> {
         self.wal.forget(seal.partition());
         instance.heads.drop_shard(self.number);
         self.last_block = block_index::last_id(&self.sql)?;
-        Ok(self.jobs.finish(&self.sql, JobKind::Seal)?)
-    }
-
-    /// Puts a seal off that could not store its objects.
-    pub fn put_off_seal(&mut self, now: TimestampMs) -> Result<(), ShardError> {
-        self.ledger.counters.add(Counter::SealFailures, 1);
-        Ok(self.jobs.put_off(&self.sql, JobKind::Seal, now)?)
+        Ok(())
     }
 }
 

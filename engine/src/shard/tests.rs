@@ -6,6 +6,7 @@ use super::{
     *,
 };
 use crate::{
+    block_index::{BlockEntry, State},
     compression::Deflater,
     frame::{Frame, tests::batch},
     query::Merger,
@@ -18,6 +19,8 @@ use edgewatch_shared::{
 };
 use std::collections::BTreeMap;
 
+mod seals;
+
 /// 2026-09-21T14:00:00Z, the start of an hour.
 const HOUR: TimestampMs = TimestampMs(1_790_000_000_000 - 1_790_000_000_000 % HOUR_MS);
 
@@ -28,6 +31,7 @@ struct World {
     sql: TestSql,
     instance: Instance,
     shard: Shard<TestSql>,
+    with_r2: bool,
     r2: BTreeMap<String, Vec<u8>>,
 }
 
@@ -45,13 +49,26 @@ impl World {
         let heads = HeadRegistry::new(1 << 20);
         let mut instance = Instance { heads, inflater: Inflater::default(), deflater: Deflater::default() };
         let shard = Shard::open(sql.clone(), Some(3), &mut instance).unwrap();
-        let mut world = Self { sql, instance, shard, r2: BTreeMap::new() };
+        let mut world = Self { sql, instance, shard, with_r2: true, r2: BTreeMap::new() };
+        world.shard.set_bucket(true);
         world.enroll(1).unwrap();
         world
     }
 
+    fn without_r2() -> Self {
+        let mut world = Self::new();
+        world.bind_r2(false);
+        world
+    }
+
+    fn bind_r2(&mut self, is_bound: bool) {
+        self.with_r2 = is_bound;
+        self.shard.set_bucket(is_bound);
+    }
+
     fn reopen(&mut self) {
         self.shard = Shard::open(self.sql.clone(), None, &mut self.instance).unwrap();
+        self.shard.set_bucket(self.with_r2);
     }
 
     fn ask(&mut self, request: Request, now: TimestampMs) -> Result<Reply, ShardError> {
@@ -121,18 +138,28 @@ impl World {
         Ok(merged.values().flatten().map(|sample| (sample.time.0 - HOUR.0, sample.value)).collect())
     }
 
-    /// Seals everything that is due, with objects in R2 or without.
-    fn seal(&mut self, now: TimestampMs, with_r2: bool) -> usize {
-        let mut seals = 0;
-        while let Some(mut seal) = self.shard.plan_seal(now, &mut self.instance).unwrap() {
-            while let (true, Some(object)) = (with_r2, seal.pending()) {
-                self.r2.insert(object.key.to_owned(), object.bytes.to_vec());
-                seal.object_stored();
-            }
-            self.shard.commit_seal(&seal, &mut self.instance).unwrap();
-            seals += 1;
+    /// Seals everything that is due; returns how many partitions that was.
+    fn seal(&mut self, now: TimestampMs) -> usize {
+        let before = self.shard.partitions().len();
+        while self.shard.wal.oldest_frozen(now).is_some() {
+            while !self.step(JobKind::Seal, now).unwrap() {}
         }
-        seals
+        before - self.shard.partitions().len()
+    }
+
+    /// One step of a job, and what it asks for; says whether the job is done.
+    fn step(&mut self, kind: JobKind, now: TimestampMs) -> Result<bool, ShardError> {
+        match self.shard.work(kind, now, &mut self.instance)? {
+            Task::Done => return Ok(true),
+            Task::Again => {}
+            Task::Store { key, bytes } => {
+                assert!(self.with_r2, "{key}");
+                let stored = self.r2.entry(key.clone()).or_insert_with(|| bytes.clone());
+                assert_eq!(*stored, bytes, "{key} is stored again with other content");
+                self.shard.stored()?;
+            }
+        }
+        Ok(false)
     }
 
     fn hosts(&mut self) -> Vec<HostReport> {
@@ -248,80 +275,19 @@ fn a_push_of_nothing_checks_the_sender_and_writes_nothing() {
 }
 
 #[test]
-fn a_seal_changes_no_answer_before_during_or_after() {
-    for with_r2 in [false, true] {
-        let mut world = World::new();
-        // Arrives in this hour, is of the hour before and of this one: two blocks.
-        world.push_from(1, at(-10 * MINUTE_MS), 2, at(5_000));
-        world.push_from(1, at(0), 2, at(5_000));
-        world.push_from(1, at(HOUR_MS), 1, at(HOUR_MS));
-        let expected = world.read_all();
-        assert_eq!(expected.len(), 5);
-        let now = at(2 * HOUR_MS);
-        let mut seal = world.shard.plan_seal(now, &mut world.instance).unwrap().unwrap();
-        assert_eq!(world.read_all(), expected, "planned");
-        let mut objects = 0;
-        while let (true, Some(object)) = (with_r2, seal.pending()) {
-            world.r2.insert(object.key.to_owned(), object.bytes.to_vec());
-            seal.object_stored();
-            objects += 1;
-            assert_eq!(world.read_all(), expected, "object stored");
-        }
-        assert_eq!(objects, if with_r2 { 2 } else { 0 });
-        world.shard.commit_seal(&seal, &mut world.instance).unwrap();
-        assert_eq!(world.read_all(), expected, "committed");
-        assert_eq!(world.shard.partitions(), [at(HOUR_MS).hour()]);
-        assert_eq!(world.seal(now, with_r2), 1);
-        assert_eq!(world.shard.partitions(), []);
-        assert_eq!(world.read_all(), expected, "all sealed");
-        world.reopen();
-        assert_eq!(world.read_all(), expected, "opened again");
-    }
-}
-
-#[test]
-fn a_seal_cut_at_any_statement_loses_nothing_and_can_be_done_again() {
-    let mut cuts = 0;
-    for statements in 0.. {
-        let mut world = World::new();
-        world.push_from(1, at(-2_000), 4, at(5_000));
-        let expected = world.read_all();
-        let now = at(HOUR_MS);
-        let mut seal = world.shard.plan_seal(now, &mut world.instance).unwrap().unwrap();
-        let object = seal.pending().unwrap();
-        let first = (object.key.to_owned(), object.bytes.to_vec());
-        world.r2.insert(first.0.clone(), first.1.clone());
-        seal.object_stored();
-        world.sql.failing_after.set(Some(statements));
-        let result = world.shard.commit_seal(&seal, &mut world.instance);
-        world.sql.failing_after.set(None);
-        world.reopen();
-        assert_eq!(world.read_all(), expected, "cut after {statements} statements");
-        if result.is_ok() {
-            break;
-        }
-        cuts += 1;
-        world.seal(now, true);
-        assert_eq!(world.read_all(), expected, "sealed again after {statements} statements");
-        assert_eq!(world.shard.partitions(), []);
-        assert_eq!(world.r2[&first.0], first.1, "the same partition gives the same object");
-    }
-    assert!(cuts >= 5, "only {cuts} cuts");
-}
-
-#[test]
 fn late_data_becomes_a_further_block_and_the_later_write_wins() {
     let mut world = World::new();
     world.push_from(1, at(0), 3, at(5_000));
-    world.seal(at(HOUR_MS), true);
+    world.seal(at(HOUR_MS));
     // The same instants a day later, with other values: the batch starts a second earlier.
     let late = at(24 * HOUR_MS);
     world.push_from(1, at(-1_000), 3, late);
     let expected = [(-1_000, 0.5), (0, 1.5), (1_000, 2.5), (2_000, 2.5)];
     assert_eq!(world.read_all(), expected);
-    world.seal(at(25 * HOUR_MS), true);
+    world.seal(at(25 * HOUR_MS));
     assert_eq!(world.read_all(), expected);
-    assert_eq!(world.r2.len(), 3);
+    // The hour, what it had of the day before, and of both days the late ones.
+    assert_eq!(world.r2.len(), 2, "{:?}", world.r2.keys());
 }
 
 #[test]
@@ -337,9 +303,9 @@ fn a_clock_that_goes_back_does_not_touch_a_frozen_partition() {
 fn a_clock_that_goes_back_while_a_partition_is_sealed_loses_nothing() {
     let mut world = World::new();
     world.push_from(1, at(0), 1, at(0));
-    let seal = world.shard.plan_seal(at(HOUR_MS), &mut world.instance).unwrap().unwrap();
+    world.step(JobKind::Seal, at(HOUR_MS)).unwrap();
     world.push_from(1, at(5_000), 1, at(HOUR_MS - 1));
-    world.shard.commit_seal(&seal, &mut world.instance).unwrap();
+    while !world.step(JobKind::Seal, at(HOUR_MS)).unwrap() {}
     assert_eq!(world.read_all(), [(0, 0.5), (5_000, 0.5)]);
 }
 
@@ -360,7 +326,7 @@ fn a_host_that_is_deleted_leaves_no_newest_values() {
     world.push_from(1, at(0), 1, at(0));
     assert!(world.hosts()[0].newest.is_some());
     world.ask(Request::Delete(host(1)), at(0)).unwrap();
-    world.seal(at(HOUR_MS), false);
+    world.seal(at(HOUR_MS));
     assert_eq!(ledger::load_newest(&world.sql).unwrap(), NewestByHost::new());
 }
 
@@ -377,16 +343,20 @@ fn a_shard_takes_up_to_its_storage_limit_and_not_a_byte_more() {
 
 #[test]
 fn a_query_reads_as_many_local_blocks_as_it_may_and_not_one_more() {
-    let mut world = World::new();
+    let mut world = World::without_r2();
     world.push_from(1, at(0), 3, at(5_000));
-    world.seal(at(HOUR_MS), false);
+    world.seal(at(HOUR_MS));
     let block = block_index::after(&world.sql, 0, 1).unwrap().remove(0);
-    let bytes = block_index::local_data(&world.sql, block.id).unwrap();
-    for _ in 1..QUERY_LOCAL_BLOCKS_MAX {
-        block_index::insert(&world.sql, &block, bytes.clone()).unwrap();
-    }
+    let bytes = block_index::local_data(&world.sql, block.id).unwrap().unwrap();
+    let sql = world.sql.clone();
+    let insert = |number: usize| {
+        let id = block.id + number as i64;
+        block_index::keep_data(&sql, id, bytes.clone()).unwrap();
+        block_index::insert(&sql, &BlockEntry { id, ..block.clone() }, State::Current).unwrap();
+    };
+    (1..QUERY_LOCAL_BLOCKS_MAX).for_each(insert);
     assert_eq!(world.read_all().len(), 3);
-    block_index::insert(&world.sql, &block, bytes).unwrap();
+    insert(QUERY_LOCAL_BLOCKS_MAX);
     let too_many = ShardError::TooManyBlocks(QUERY_LOCAL_BLOCKS_MAX as u64 + 1);
     assert_eq!(world.read_named("load_1m"), Err(too_many));
 }
@@ -415,15 +385,14 @@ fn the_seal_is_due_after_the_hour_and_only_while_there_is_something_to_seal() {
     assert!(due > at(HOUR_MS) && due <= at(HOUR_MS + SEAL_GRACE_MS + SEAL_SPREAD_S * 1_000));
     assert_eq!(world.shard.due_job(due.plus_ms(-1)), None);
     assert_eq!(world.shard.due_job(due).unwrap().kind, JobKind::Seal);
-    world.shard.put_off_seal(due).unwrap();
+    world.shard.put_off(JobKind::Seal, due).unwrap();
     assert_eq!(world.shard.next_due(), Some(due.plus_ms(MINUTE_MS)));
     world.push_from(1, at(HOUR_MS + 1), 1, at(HOUR_MS + 1));
     world.reopen();
-    let seal = world.shard.plan_seal(due, &mut world.instance).unwrap().unwrap();
-    world.shard.commit_seal(&seal, &mut world.instance).unwrap();
+    assert_eq!(world.seal(due), 1);
     assert_eq!(world.shard.next_due(), Some(due.plus_ms(HOUR_MS)));
-    assert_eq!(world.seal(due, true), 0);
-    assert_eq!(world.seal(due.plus_ms(HOUR_MS), true), 1);
+    assert_eq!(world.seal(due), 0);
+    assert_eq!(world.seal(due.plus_ms(HOUR_MS)), 1);
     assert_eq!(world.shard.next_due(), None);
 }
 
@@ -447,7 +416,7 @@ fn counters_are_shown_once_durable_and_never_jump_back() {
     let stored = world.counters(true);
     world.reopen();
     assert_eq!(world.counters(false), stored);
-    world.seal(at(HOUR_MS), true);
+    world.seal(at(HOUR_MS));
     let after = world.counters(false);
     assert_eq!((after.get(Counter::Seals), after.get(Counter::BatchesIngested)), (1, 2));
     world.reopen();
@@ -468,7 +437,7 @@ fn newest_values_survive_restart_and_seal() {
     assert_eq!(newest(&mut world), expected);
     world.reopen();
     assert_eq!(newest(&mut world), expected);
-    world.seal(at(HOUR_MS), true);
+    world.seal(at(HOUR_MS));
     assert_eq!(newest(&mut world), expected);
     world.reopen();
     assert_eq!(newest(&mut world), expected);
@@ -495,7 +464,7 @@ fn the_catalogue_is_told_of_hosts_and_blocks_once_and_of_values_now_and_then() {
     world.push_from(1, at(0), 1, at(0));
     assert_eq!(tell(&mut world, at(MINUTE_MS)), (0, 0, true));
     assert_eq!(tell(&mut world, at(MINUTE_MS)), (0, 0, false));
-    world.seal(at(HOUR_MS), true);
+    world.seal(at(HOUR_MS));
     assert_eq!(tell(&mut world, at(HOUR_MS)), (0, 1, false));
     assert_eq!(tell(&mut world, at(HOUR_MS)), (0, 0, false));
 }
@@ -518,7 +487,7 @@ fn an_hour_of_pushes_costs_little_more_than_a_row_each() {
     for minute in 0..60 {
         world.push_from(1, at(minute * MINUTE_MS), 60, at(minute * MINUTE_MS));
     }
-    world.seal(at(HOUR_MS), true);
+    world.seal(at(HOUR_MS));
     let rows = world.sql.rows_written() - before;
     assert!(rows <= 64, "{rows} rows for 60 pushes");
 }

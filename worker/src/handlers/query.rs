@@ -214,7 +214,7 @@ async fn parts_of(ask: &Ask<'_>, read: &Read, object: BlockEntry) -> Result<Vec<
     let corrupt =
         |why: String| ApiError::new(ErrorCode::CorruptBlock, format!("block {}: {why}", object.key));
     let bytes = bytes.ok_or_else(|| corrupt("the object is gone".to_owned()))?;
-    instance::with(|instance| read_block(&bytes, object.id, read, &mut instance.inflater))
+    instance::with(|instance| read_block(&bytes, object.rank, read, &mut instance.inflater))
         .map_err(|error| corrupt(error.to_string()))
 }
 

@@ -64,6 +64,7 @@ fn exposition(totals: &Counters) -> String {
         ("edgewatch_batches_ingested_total", "Batches made durable.", Counter::BatchesIngested),
         ("edgewatch_seals_total", "Hours of the log that became blocks.", Counter::Seals),
         ("edgewatch_seal_failures_total", "Seals that failed and were put off.", Counter::SealFailures),
+        ("edgewatch_rows_set_aside_total", "Rows of the log that no block can hold.", Counter::SetAside),
         (
             "edgewatch_catalogue_failures_total",
             "Copies to the catalogue that failed and were put off.",

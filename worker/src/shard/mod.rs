@@ -6,7 +6,10 @@ mod sql;
 mod testing;
 mod work;
 
-use crate::{clock, instance, store::shards};
+use crate::{
+    clock, instance,
+    store::{blobs, shards},
+};
 use edgewatch_engine::{
     Shard as EngineShard,
     call::{self, Call, Reply, ShardError},
@@ -35,7 +38,7 @@ struct ShardObject {
     open: RefCell<Option<EngineShard<ObjectSql>>>,
     /// When the alarm rings, as far as this incarnation knows.
     alarm: Cell<Alarm>,
-    is_sealing: Cell<bool>,
+    is_working: Cell<bool>,
     is_telling: Cell<bool>,
 }
 
@@ -53,7 +56,7 @@ impl DurableObject for Shard {
             env,
             open: RefCell::new(None),
             alarm: Cell::new(Alarm::Unknown),
-            is_sealing: Cell::new(false),
+            is_working: Cell::new(false),
             is_telling: Cell::new(false),
         };
         Self { object: Rc::new(object) }
@@ -109,7 +112,9 @@ impl ShardObject {
         let result = instance::with(|instance| {
             if open.is_none() {
                 let sql = ObjectSql::new(&self.state);
-                *open = Some(EngineShard::open(sql, told, instance)?);
+                let mut shard = EngineShard::open(sql, told, instance)?;
+                shard.set_bucket(blobs::bucket(&self.env).is_some());
+                *open = Some(shard);
             }
             match open.as_mut() {
                 Some(shard) => work(shard, instance),

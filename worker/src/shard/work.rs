@@ -1,4 +1,4 @@
-//! What a shard does beside answering: its alarm, seals, and what it tells the catalogue.
+//! What a shard does beside answering: its alarm, its jobs, and what it tells the catalogue.
 
 use super::{Alarm, ShardObject};
 use crate::{
@@ -8,15 +8,19 @@ use crate::{
 use edgewatch_engine::{
     call::ShardError,
     counters::{Counter, Counters},
+    head::ShardNumber,
     jobs::JobKind,
-    seal::Seal,
+    shard::{CatalogueChanges, Task},
 };
 use edgewatch_shared::TimestampMs;
-use std::rc::Rc;
-use worker::console_error;
+use futures_util::future::{Either, select};
+use std::{pin::pin, rc::Rc, time::Duration};
+use worker::{Bucket, Delay, console_error};
 
 /// Jobs done in one run of the alarm; the next run follows at once.
 const JOBS_A_RUN: usize = 16;
+/// How long a job waits for R2 or D1.
+const STORE_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// After a call: the alarm is set if something became due, and the catalogue is told in the background.
 pub async fn after_call(object: &Rc<ShardObject>) {
@@ -33,7 +37,7 @@ pub async fn after_call(object: &Rc<ShardObject>) {
 /// Sets the alarm to the earliest job, unless it rings before that anyway.
 pub async fn arm(object: &ShardObject) {
     // The job that is due is being done, and whoever does it arms afterwards.
-    if object.is_sealing.get() {
+    if object.is_working.get() {
         return;
     }
     let Ok(Some(due)) = object.with_shard(None, |shard, _| Ok(shard.next_due())) else { return };
@@ -61,56 +65,67 @@ fn real_now() -> TimestampMs {
     TimestampMs(i64::try_from(worker::Date::now().as_millis()).unwrap_or(i64::MAX))
 }
 
-/// Does every job that is due; returns how many.
+/// Does every job that is due, one after the other; returns how many.
 pub async fn run_due_jobs(object: &Rc<ShardObject>) -> usize {
-    for done in 0..JOBS_A_RUN {
-        let due = object.with_shard(None, |shard, _| Ok(shard.due_job(clock::now())));
-        match due {
-            Ok(Some(job)) => match job.kind {
-                JobKind::Seal => seal(object).await,
-                JobKind::Catalogue => tell_catalogue(object).await,
-            },
-            Ok(None) => return done,
+    if object.is_working.replace(true) {
+        return 0;
+    }
+    let mut done: usize = 0;
+    while done < JOBS_A_RUN {
+        match object.with_shard(None, |shard, _| Ok(shard.due_job(clock::now()))) {
+            Ok(Some(job)) => run(object, job.kind).await,
+            Ok(None) => break,
             Err(error) => {
                 console_error!("jobs: {error}");
-                return done;
+                break;
             }
         }
+        done = done.saturating_add(1);
     }
-    JOBS_A_RUN
+    object.is_working.set(false);
+    done
 }
 
-/// Seals the oldest partition whose hour is over.
-async fn seal(object: &Rc<ShardObject>) {
-    if object.is_sealing.replace(true) {
-        return;
+/// Does a job, or puts it off.
+async fn run(object: &Rc<ShardObject>, kind: JobKind) {
+    if kind == JobKind::Catalogue {
+        return tell_catalogue(object).await;
     }
-    if let Err(error) = try_seal(object).await {
-        console_error!("seal, put off: {error}");
-        let put_off = object.with_shard(None, |shard, _| shard.put_off_seal(clock::now()));
-        if let Err(error) = put_off {
-            console_error!("seal, not put off: {error}");
+    if let Err(error) = work_through(object, kind).await {
+        console_error!("{kind:?}, put off: {error}");
+        if let Err(error) = object.with_shard(None, |shard, _| shard.put_off(kind, clock::now())) {
+            console_error!("{kind:?}, not put off: {error}");
         }
     }
-    object.is_sealing.set(false);
     tell_catalogue(object).await;
 }
 
-async fn try_seal(object: &ShardObject) -> Result<(), ShardError> {
-    let planned = object.with_shard(None, |shard, instance| shard.plan_seal(clock::now(), instance))?;
-    let Some(mut seal) = planned else { return Ok(()) };
-    store_objects(object, &mut seal).await?;
-    object.with_shard(None, |shard, instance| shard.commit_seal(&seal, instance))
+/// Takes one step of a job after the other; in between the shard answers calls.
+async fn work_through(object: &ShardObject, kind: JobKind) -> Result<(), String> {
+    let text = |error: ShardError| error.to_string();
+    loop {
+        let next = object.with_shard(None, |shard, instance| shard.work(kind, clock::now(), instance));
+        match next.map_err(text)? {
+            Task::Done => return Ok(()),
+            Task::Again => Delay::from(Duration::ZERO).await,
+            Task::Store { key, bytes } => {
+                in_time("R2", blobs::create(&bucket(object)?, &key, &bytes)).await?;
+                object.with_shard(None, |shard, _| shard.stored()).map_err(text)?;
+            }
+        }
+    }
 }
 
-/// Without a bucket nothing is stored here: the blocks stay in the shard.
-async fn store_objects(object: &ShardObject, seal: &mut Seal) -> Result<(), ShardError> {
-    let Some(bucket) = blobs::bucket(&object.env) else { return Ok(()) };
-    while let Some(pending) = seal.pending() {
-        blobs::create(&bucket, pending.key, pending.bytes).await.map_err(ShardError::Corrupt)?;
-        seal.object_stored();
+fn bucket(object: &ShardObject) -> Result<Bucket, String> {
+    blobs::bucket(&object.env).ok_or_else(|| "no bucket is bound as BLOBS".to_owned())
+}
+
+/// Waits for a store, but not for ever: a job that hangs would keep all others from being done.
+async fn in_time<T>(store: &str, call: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    match select(pin!(call), pin!(Delay::from(STORE_WAIT_MAX))).await {
+        Either::Left((answer, _)) => answer,
+        Either::Right(_) => Err(format!("{store} did not answer within {} s", STORE_WAIT_MAX.as_secs())),
     }
-    Ok(())
 }
 
 /// Tells the catalogue what it does not know yet, or puts that off.
@@ -120,7 +135,9 @@ pub async fn tell_catalogue(object: &Rc<ShardObject>) {
     }
     if let Err(error) = try_tell_catalogue(object).await {
         console_error!("catalogue, put off: {error}");
-        if let Err(error) = object.with_shard(None, |shard, _| shard.put_off_catalogue(clock::now())) {
+        if let Err(error) =
+            object.with_shard(None, |shard, _| shard.put_off(JobKind::Catalogue, clock::now()))
+        {
             console_error!("catalogue, not put off: {error}");
         }
         arm(object).await;
@@ -136,11 +153,7 @@ async fn try_tell_catalogue(object: &ShardObject) -> Result<(), String> {
             .with_shard(None, |shard, _| Ok((shard.catalogue_changes(now)?, shard.number())))
             .map_err(text)?;
         if !changes.is_empty() {
-            let catalogue = Catalogue::open(&object.env).await.map_err(|error| format!("{error:?}"))?;
-            catalogue
-                .tell(number, &changes.hosts, &changes.blocks, changes.summary.as_ref(), now)
-                .await
-                .map_err(|error| format!("{error:?}"))?;
+            in_time("D1", write_catalogue(object, number, &changes, now)).await?;
         }
         object.with_shard(None, |shard, _| shard.catalogue_told(&changes, now)).map_err(text)?;
         // Rows that were written to D1 here, where perhaps no Worker runs that would hand them on.
@@ -149,4 +162,15 @@ async fn try_tell_catalogue(object: &ShardObject) -> Result<(), String> {
             return Ok(());
         }
     }
+}
+
+async fn write_catalogue(
+    object: &ShardObject,
+    number: ShardNumber,
+    changes: &CatalogueChanges,
+    now: TimestampMs,
+) -> Result<(), String> {
+    let catalogue = Catalogue::open(&object.env).await.map_err(|error| format!("{error:?}"))?;
+    let told = catalogue.tell(number, &changes.hosts, &changes.blocks, changes.summary.as_ref(), now).await;
+    told.map_err(|error| format!("{error:?}"))
 }
