@@ -148,10 +148,10 @@ pub enum TokenError {
     Lifetime,
 }
 
+/// Without `typ`, which RFC 7519 leaves to those who mix kinds of tokens: it would be 18 bytes of every push.
 #[derive(Serialize, Deserialize)]
 struct Header {
     alg: String,
-    typ: String,
     kid: String,
 }
 
@@ -169,8 +169,7 @@ pub fn mint(keyring: &Keyring, claims: &Claims) -> String {
 }
 
 fn sign(key: &Key, kind: &str, claims: &Claims) -> String {
-    let header =
-        Header { alg: "HS256".to_owned(), typ: "JWT".to_owned(), kid: format!("{kind}.{KEY_VERSION}") };
+    let header = Header { alg: "HS256".to_owned(), kid: format!("{kind}.{KEY_VERSION}") };
     let signed = format!("{}.{}", encode(&header), encode(claims));
     let signature = URL_SAFE_NO_PAD.encode(mac(key, &signed).finalize().into_bytes());
     format!("{signed}.{signature}")
@@ -372,7 +371,7 @@ mod tests {
             aud: &'static str,
             iat: i64,
         }
-        let header = Header { alg: "HS256".into(), typ: "JWT".into(), kid: "host.1".into() };
+        let header = Header { alg: "HS256".into(), kid: "host.1".into() };
         let claims = NoExp { sub: host().to_string(), aud: AUDIENCE, iat: NOW_S };
         let signed = format!("{}.{}", encode(&header), encode(&claims));
         let token =
