@@ -27,6 +27,8 @@ pub struct Faults {
     pub r2: bool,
     /// Milliseconds that each object takes to be stored.
     pub r2_wait_ms: u64,
+    /// A shard that does not answer.
+    pub shard: Option<u16>,
 }
 
 impl Client {
@@ -69,8 +71,9 @@ impl Client {
     /// Makes stores fail or wait from now on, and the others work.
     #[track_caller]
     pub fn set_faults(&self, faults: Faults) {
-        let Faults { d1, r2, r2_wait_ms } = faults;
-        self.hook("POST", &format!("fail?d1={d1}&r2={r2}&r2_wait_ms={r2_wait_ms}"));
+        let Faults { d1, r2, r2_wait_ms, shard } = faults;
+        let shard = shard.map_or_else(String::new, |shard| shard.to_string());
+        self.hook("POST", &format!("fail?d1={d1}&r2={r2}&r2_wait_ms={r2_wait_ms}&shard={shard}"));
     }
 
     /// The request to do what is due in a shard, not sent yet.

@@ -15,7 +15,7 @@ use edgewatch_shared::{
 };
 use std::fs;
 
-const NONE: Faults = Faults { d1: false, r2: false, r2_wait_ms: 0 };
+const NONE: Faults = Faults { d1: false, r2: false, r2_wait_ms: 0, shard: None };
 const NO_D1: Faults = Faults { d1: true, ..NONE };
 const NO_R2: Faults = Faults { r2: true, ..NONE };
 
@@ -187,6 +187,49 @@ fn assert_corrupt(api: &Client, hour: TimestampMs, object: &str, what: &str) {
     let to = hour.plus_ms(HOUR_MS).0.to_string();
     let answer = api.ask(&[("host", "enrolled"), ("name", "load_1m"), ("from", &from), ("to", &to)]);
     assert!(answer.error().error.message.contains(object), "{what}: {}", answer.text());
+}
+
+/// The number of samples of an hour that are still found, and what is said to be missing.
+fn counted_partly(api: &Client, hour: TimestampMs) -> (f64, Vec<String>) {
+    let (from, to) = (hour.0.to_string(), hour.plus_ms(4 * HOUR_MS - 1).0.to_string());
+    let span = [("from", from.as_str()), ("to", to.as_str()), ("partial", "true")];
+    let what = [("host", "enrolled"), ("name", "load_1m"), ("bucket", "1h"), ("agg", "count")];
+    let reply = api.query(&[&what[..], &span].concat());
+    (edgewatch_e2e::api::points_of(&reply).iter().map(|(_, count)| count).sum(), reply.warnings)
+}
+
+#[test]
+fn a_caller_may_take_what_is_left_and_is_told_what_is_missing() {
+    let mut server = Edgewatch::start("faults-partial");
+    let api = server.client().clone();
+    let host = api.enroll("enrolled");
+    let sealed = push_hour(&api, &host);
+    assert_eq!(api.seal_this_hour(0), 1);
+    push_hour(&api, &host);
+    assert_eq!(counted_partly(&api, sealed), (60.0, Vec::new()));
+
+    api.set_faults(NO_R2);
+    let (count, warnings) = counted_partly(&api, sealed);
+    assert_eq!((count, warnings.len()), (30.0, 1), "{warnings:?}");
+    api.set_faults(Faults { shard: Some(0), ..NONE });
+    let answer = api.ask(&[("host", "enrolled"), ("name", "load_1m")]);
+    assert_eq!(answer.refusal(), (503, ErrorCode::ShardUnavailable));
+    assert!(answer.error().error.message.contains("shard 0"), "{}", answer.text());
+    let (count, warnings) = counted_partly(&api, sealed);
+    assert_eq!((count, warnings.len()), (0.0, 1));
+    assert!(warnings[0].contains("shard 0"), "{warnings:?}");
+    api.set_faults(NONE);
+
+    let object = api.objects().remove(0);
+    server.stop();
+    let file = server.blob_files().remove(0);
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[0] ^= 0x40;
+    fs::write(&file, &bytes).unwrap();
+    server.resume();
+    let (count, warnings) = counted_partly(server.client(), sealed);
+    assert_eq!((count, warnings.len()), (30.0, 1));
+    assert!(warnings[0].contains(&object), "{warnings:?}");
 }
 
 #[test]

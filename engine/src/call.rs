@@ -1,7 +1,11 @@
 //! What the Worker asks of a shard and what it answers: one request, one reply, as bytes.
 
 use crate::{
-    block_index::BlockEntry, counters::Counters, ledger::Newest, registry::HostRecord,
+    block_index::BlockEntry,
+    counters::Counters,
+    ledger::Newest,
+    query::{Evaluated, Evaluation},
+    registry::HostRecord,
     series_limit::Fingerprint,
 };
 use edgewatch_shared::{HostId, HostName, Labels, TimestampMs, series::SeriesSamples, wire::Facts};
@@ -83,6 +87,10 @@ pub struct Read {
     pub from: TimestampMs,
     /// …to here, both included.
     pub to: TimestampMs,
+    /// How the samples are to be evaluated where only the shard has any; without it they come as they are.
+    pub evaluation: Option<Evaluation>,
+    /// Whether a block that does not check out is passed over with a warning.
+    pub is_partial: bool,
 }
 
 /// A host to be.
@@ -119,8 +127,12 @@ pub enum Reply {
 pub struct ReadReply {
     /// Samples of the log and of local blocks.
     pub parts: Vec<Part>,
+    /// What was evaluated instead; its samples are not among the parts.
+    pub evaluated: Vec<Evaluated>,
     /// Objects with samples of that time.
     pub objects: Vec<BlockEntry>,
+    /// What was passed over.
+    pub warnings: Vec<String>,
 }
 
 /// Samples of one host from one place.

@@ -198,6 +198,8 @@ mod tests {
             labels: Labels::new(),
             from: TimestampMs(from),
             to: TimestampMs(to),
+            evaluation: None,
+            is_partial: false,
         };
         let found = head.select(&read);
         found

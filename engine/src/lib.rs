@@ -33,6 +33,7 @@ pub mod frame;
 pub mod head;
 pub mod jobs;
 pub mod ledger;
+pub mod planner;
 pub mod query;
 pub mod registry;
 pub mod retention;

@@ -1,4 +1,11 @@
 //! From samples to points: merge what came from several places, then aggregate by bucket of time.
+//!
+//! [`merge`] makes one line of samples out of several, [`evaluate`] points out of lines, and [`partial`] does a
+//! shard's share of that where nobody else has samples of the same time.
+
+mod evaluate;
+mod merge;
+mod partial;
 
 use crate::{
     block::{Block, BlockError, IndexEntry, decode_chunk},
@@ -7,14 +14,18 @@ use crate::{
     head::between,
 };
 use edgewatch_shared::{
-    HostId, Sample, Series, TimestampMs,
-    limits::{DAY_MS, HOUR_MS, MINUTE_MS, QUERY_POINTS_MAX, QUERY_SAMPLES_MAX},
+    TimestampMs,
+    limits::{DAY_MS, HOUR_MS, MINUTE_MS, QUERY_POINTS_MAX},
     series::SeriesSamples,
 };
-use std::collections::BTreeMap;
+use serde::{Deserialize, Serialize};
+
+pub use evaluate::{Accumulated, Answer, Cell, Evaluation, differences};
+pub use merge::{Merged, Merger, Run, TooManySamples};
+pub use partial::{Evaluated, partial};
 
 /// Width of a point in time; buckets start at multiples of it since the epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Bucket {
     /// `1m`
     Minute,
@@ -105,56 +116,6 @@ impl Aggregate {
     }
 }
 
-/// The query would hold more than [`QUERY_SAMPLES_MAX`] samples.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the query would read more than {QUERY_SAMPLES_MAX} samples: ask for less time, one series (label.KEY=VALUE) or fewer"
-)]
-pub struct TooManySamples;
-
-/// Series by host, merged.
-pub type Merged = BTreeMap<(HostId, Series), Vec<Sample>>;
-
-/// Merges parts: every instant of a series once, with the value of the highest rank.
-#[derive(Default)]
-pub struct Merger {
-    series: BTreeMap<(HostId, Series), Vec<(Sample, i64)>>,
-    samples: usize,
-}
-
-impl Merger {
-    /// Adds a part.
-    pub fn add(&mut self, part: Part) -> Result<(), TooManySamples> {
-        for entry in part.series {
-            self.samples = self.samples.saturating_add(entry.samples.len());
-            if self.samples > QUERY_SAMPLES_MAX {
-                return Err(TooManySamples);
-            }
-            let ranked = entry.samples.into_iter().map(|sample| (sample, part.rank));
-            self.series.entry((part.host, entry.series)).or_default().extend(ranked);
-        }
-        Ok(())
-    }
-
-    /// The merged series, each in ascending order of time.
-    pub fn finish(self) -> Merged {
-        self.series.into_iter().map(|(key, ranked)| (key, highest_ranked(ranked))).collect()
-    }
-}
-
-fn highest_ranked(mut ranked: Vec<(Sample, i64)>) -> Vec<Sample> {
-    // The sort is stable: within one instant and rank, what was added last comes last, and the last one stays.
-    ranked.sort_by_key(|(sample, rank)| (sample.time, *rank));
-    ranked.dedup_by(|later, kept| {
-        let same = later.0.time == kept.0.time;
-        if same {
-            *kept = *later;
-        }
-        same
-    });
-    ranked.into_iter().map(|(sample, _)| sample).collect()
-}
-
 /// The samples of a block that a read asks for, under the block's rank.
 pub fn read_block(
     bytes: &[u8],
@@ -198,124 +159,9 @@ pub fn select(series: Vec<SeriesSamples>, read: &Read) -> Vec<SeriesSamples> {
     series.into_iter().filter(wanted).map(cut).filter(|found| !found.samples.is_empty()).collect()
 }
 
-/// Differences of a counter between readings, at the later reading's time. After a
-/// reset the counter's value is the difference, as Prometheus' `increase` has it.
-pub fn differences(counter: &[Sample]) -> Vec<Sample> {
-    let pairs = counter.iter().zip(counter.iter().skip(1));
-    let difference = |(earlier, later): (&Sample, &Sample)| {
-        let value = if later.value < earlier.value { later.value } else { later.value - earlier.value };
-        Sample { time: later.time, value }
-    };
-    pairs.map(difference).collect()
-}
-
-#[derive(Clone, Copy)]
-struct Accumulated {
-    sum: f64,
-    min: f64,
-    max: f64,
-    count: u64,
-    last: Sample,
-}
-
-impl Accumulated {
-    fn of(sample: Sample) -> Self {
-        Self { sum: sample.value, min: sample.value, max: sample.value, count: 1, last: sample }
-    }
-
-    fn add(&mut self, sample: Sample) {
-        self.sum += sample.value;
-        self.min = self.min.min(sample.value);
-        self.max = self.max.max(sample.value);
-        self.count = self.count.saturating_add(1);
-        if sample.time >= self.last.time {
-            self.last = sample;
-        }
-    }
-
-    fn value(&self, aggregate: Aggregate) -> f64 {
-        match aggregate {
-            Aggregate::Avg => self.sum / self.count as f64,
-            Aggregate::Min => self.min,
-            Aggregate::Max => self.max,
-            Aggregate::Sum => self.sum,
-            Aggregate::Count => self.count as f64,
-            Aggregate::Last => self.last.value,
-        }
-    }
-}
-
-/// One point for every bucket that has samples, newest first, all series pooled.
-pub fn points<'a>(
-    series: impl Iterator<Item = &'a [Sample]>,
-    bucket: Bucket,
-    aggregate: Aggregate,
-) -> Vec<(TimestampMs, f64)> {
-    let mut buckets: BTreeMap<TimestampMs, Accumulated> = BTreeMap::new();
-    for sample in series.flatten() {
-        buckets
-            .entry(bucket.start_of(sample.time))
-            .and_modify(|accumulated| accumulated.add(*sample))
-            .or_insert_with(|| Accumulated::of(*sample));
-    }
-    buckets.into_iter().rev().map(|(start, accumulated)| (start, accumulated.value(aggregate))).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use edgewatch_shared::Labels;
-
-    fn samples(pairs: &[(i64, f64)]) -> Vec<Sample> {
-        pairs.iter().map(|(ms, value)| Sample { time: TimestampMs(*ms), value: *value }).collect()
-    }
-
-    fn part(rank: i64, pairs: &[(i64, f64)]) -> Part {
-        let series = Series { name: "load_1m".into(), labels: Labels::new() };
-        let series = vec![SeriesSamples { series, samples: samples(pairs) }];
-        Part { rank, host: HostId::new(0, [1; 14]), series }
-    }
-
-    #[test]
-    fn every_instant_counts_once_and_the_later_write_wins() {
-        let mut merger = Merger::default();
-        merger.add(part(2, &[(10, 2.0), (20, 2.0)])).unwrap();
-        merger.add(part(1, &[(0, 1.0), (10, 1.0)])).unwrap();
-        merger.add(part(3, &[(20, 3.0)])).unwrap();
-        let merged = merger.finish();
-        assert_eq!(merged.values().next().unwrap(), &samples(&[(0, 1.0), (10, 2.0), (20, 3.0)]));
-    }
-
-    #[test]
-    fn the_number_of_samples_is_bounded() {
-        let many: Vec<(i64, f64)> = (0..QUERY_SAMPLES_MAX as i64).map(|n| (n, 0.0)).collect();
-        let mut merger = Merger::default();
-        merger.add(part(1, &many)).unwrap();
-        assert_eq!(merger.add(part(1, &[(0, 0.0)])), Err(TooManySamples));
-    }
-
-    #[test]
-    fn each_aggregate_is_what_it_is_called() {
-        let first = samples(&[(0, 1.0), (59_999, 2.0), (60_000, 10.0)]);
-        let second = samples(&[(30_000, 6.0)]);
-        let value = |aggregate| {
-            let points = points([first.as_slice(), second.as_slice()].into_iter(), Bucket::Minute, aggregate);
-            assert_eq!(points[0].0, TimestampMs(60_000), "newest first");
-            assert_eq!(points.len(), 2);
-            points[1].1
-        };
-        let cases = [
-            (Aggregate::Avg, 3.0),
-            (Aggregate::Min, 1.0),
-            (Aggregate::Max, 6.0),
-            (Aggregate::Sum, 9.0),
-            (Aggregate::Count, 3.0),
-            (Aggregate::Last, 2.0),
-        ];
-        for (aggregate, expected) in cases {
-            assert_eq!(value(aggregate), expected, "{}", aggregate.as_str());
-        }
-    }
 
     #[test]
     fn buckets_are_aligned_to_the_epoch_also_before_it() {
@@ -331,12 +177,5 @@ mod tests {
         assert!(Bucket::Minute.fits(TimestampMs(0), to(QUERY_POINTS_MAX)));
         assert!(!Bucket::Minute.fits(TimestampMs(0), to(QUERY_POINTS_MAX + 1)));
         assert!(!Bucket::Minute.fits(TimestampMs(i64::MIN), TimestampMs(i64::MAX)));
-    }
-
-    #[test]
-    fn a_counter_that_starts_anew_counts_from_zero() {
-        let counter = samples(&[(0, 100.0), (1, 130.0), (2, 5.0), (3, 5.0)]);
-        assert_eq!(differences(&counter), samples(&[(1, 30.0), (2, 5.0), (3, 0.0)]));
-        assert_eq!(differences(&counter[..1]), []);
     }
 }

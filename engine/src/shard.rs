@@ -5,19 +5,15 @@
 //! storage: after [`ShardError::Storage`] the shard has to be opened again.
 
 use crate::{
-    block_index::{self, Place},
-    call::{
-        Call, Enroll, HostReport, LOG_RANK, Part, Push, Read, ReadReply, Reply, Request, Sender, ShardError,
-    },
+    block_index,
+    call::{Call, Enroll, HostReport, Push, Reply, Request, Sender, ShardError},
     compression::{Deflater, Inflater},
     counters::{Counter, Counters},
     frame,
-    head::{HeadRegistry, HostHead, ShardNumber},
+    head::{HeadRegistry, ShardNumber},
     jobs::{Job, JobKind, Jobs},
     ledger::{self, Ledger, NewestByHost},
-    query::{read_block, select},
     registry::{HostRecord, HostState, Registry},
-    rollup::Resolution,
     seal,
     series_limit::SeriesLimit,
     sql::{Sql, SqlError},
@@ -25,14 +21,13 @@ use crate::{
 };
 use edgewatch_shared::{
     HostId, RefusalReason, TimestampMs,
-    limits::{QUERY_LOCAL_BLOCKS_MAX, QUERY_SAMPLES_MAX, SHARD_HOSTS_MAX, SHARD_STORAGE_BYTES_MAX},
-    series::SeriesSamples,
+    limits::{SHARD_HOSTS_MAX, SHARD_STORAGE_BYTES_MAX},
     time::Hour,
     wire::Facts,
 };
-use std::ops::ControlFlow;
 
 mod catalogue;
+mod reading;
 mod sealing;
 #[cfg(test)]
 mod tests;
@@ -253,67 +248,6 @@ impl<S: Sql> Shard<S> {
         })
     }
 
-    fn read(&mut self, read: &Read, instance: &mut Instance) -> Result<ReadReply, ShardError> {
-        let mut reply = ReadReply::default();
-        let mut samples: usize = 0;
-        let mut blocks = block_index::overlapping(&self.sql, Resolution::Raw, read.from, read.to)?;
-        blocks.retain(|block| block.may_hold(&read.hosts));
-        let local = blocks.iter().filter(|block| block.place == Place::Local).count();
-        if local > QUERY_LOCAL_BLOCKS_MAX {
-            return Err(ShardError::TooManyBlocks(local as u64));
-        }
-        for block in blocks {
-            if block.place == Place::R2 {
-                reply.objects.push(block);
-                continue;
-            }
-            let bytes = block_index::local_data(&self.sql, block.id)?;
-            let bytes = bytes.ok_or_else(|| ShardError::Corrupt(format!("block {} is gone", block.key)))?;
-            let parts = read_block(&bytes, block.rank, read, &mut instance.inflater)
-                .map_err(|error| ShardError::Corrupt(format!("block {}: {error}", block.key)))?;
-            for part in parts {
-                add_part(&mut reply, &mut samples, part)?;
-            }
-        }
-        for host in &read.hosts {
-            let series = self.read_log(*host, read, instance)?;
-            add_part(&mut reply, &mut samples, Part { rank: LOG_RANK, host: *host, series })?;
-        }
-        Ok(reply)
-    }
-
-    /// What the log has: out of the head, which is built if it fits, else row by row.
-    fn read_log(
-        &self,
-        host: HostId,
-        read: &Read,
-        instance: &mut Instance,
-    ) -> Result<Vec<SeriesSamples>, ShardError> {
-        if let Some(head) = instance.heads.get(self.number, host) {
-            return Ok(head.select(read));
-        }
-        let bytes_max = instance.heads.bytes_max();
-        let mut head = HostHead::default();
-        self.wal.for_each_of_host(&self.sql, host, &mut instance.inflater, &mut |row| {
-            head.insert(row);
-            if head.bytes() > bytes_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        if head.bytes() <= bytes_max {
-            let found = head.select(read);
-            instance.heads.keep(self.number, host, head);
-            return Ok(found);
-        }
-        let mut found = HostHead::default();
-        self.wal.for_each_of_host(&self.sql, host, &mut instance.inflater, &mut |row| {
-            found.insert(select(row, read));
-            if found.bytes() > bytes_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        if found.bytes() > bytes_max {
-            return Err(ShardError::TooManySamples(QUERY_SAMPLES_MAX as u64));
-        }
-        Ok(found.select(read))
-    }
-
     fn enroll(&mut self, enroll: Enroll, now: TimestampMs) -> Result<(), ShardError> {
         if self.registry.active_count() >= SHARD_HOSTS_MAX {
             return Err(ShardError::Full);
@@ -387,18 +321,6 @@ fn new_host(
     enrolled: TimestampMs,
 ) -> HostRecord {
     HostRecord { id, name, state: HostState::Active, facts, tags, enrolled, catalogued: false }
-}
-
-fn add_part(reply: &mut ReadReply, samples: &mut usize, part: Part) -> Result<(), ShardError> {
-    let count = part.series.iter().map(|entry| entry.samples.len()).fold(0, usize::saturating_add);
-    *samples = samples.saturating_add(count);
-    if *samples > QUERY_SAMPLES_MAX {
-        return Err(ShardError::TooManySamples(QUERY_SAMPLES_MAX as u64));
-    }
-    if count > 0 {
-        reply.parts.push(part);
-    }
-    Ok(())
 }
 
 /// Runs `work` in a transaction and keeps its own error apart from the transaction's.

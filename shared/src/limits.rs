@@ -51,8 +51,15 @@ pub const SHARD_STORAGE_BYTES_MAX: u64 = 8_000_000_000;
 pub const QUERY_POINTS_MAX: i64 = 11_000;
 /// Samples a query may hold in memory. Reason: 16 bytes each, 32 MB of the isolate's 128.
 pub const QUERY_SAMPLES_MAX: usize = 2_000_000;
-/// Sealed objects that one query may read. Reason: the free plan's 50 external and 1,000 internal subrequests a request.
-pub const QUERY_OBJECTS_MAX: usize = 900;
+/// Sealed objects that one query may read. Reason: two reads each, of its index and of its chunks, within the free plan's
+/// 1,000 subrequests a request.
+pub const QUERY_OBJECTS_MAX: usize = 450;
+/// Bytes of chunks that one query may read from objects. Reason: six are in memory at a time, and each byte is fetched.
+pub const QUERY_READ_BYTES_MAX: u64 = 64 << 20;
+/// Samples in those chunks. Reason: all of a chunk are decoded, at tens of millions a second.
+pub const QUERY_READ_SAMPLES_MAX: u64 = 50_000_000;
+/// Milliseconds that a query may take, checked between its reads. Reason: clients and proxies give up at 30 s.
+pub const QUERY_MS_MAX: i64 = 25_000;
 /// Sealed blocks in a shard's own storage that one query may read. Reason: each is read and checked in one go, about
 /// 10 ms, while the shard does nothing else.
 pub const QUERY_LOCAL_BLOCKS_MAX: usize = 200;
@@ -97,6 +104,8 @@ const _: () = {
     assert!(BODY_BYTES_MAX < ROW_BYTES_MAX);
     assert!(QUERY_SAMPLES_MAX * 16 <= HEADS_BYTES_MAX);
     assert!(BATCH_SAMPLES_MAX <= QUERY_SAMPLES_MAX);
+    assert!(QUERY_SAMPLES_MAX as u64 <= QUERY_READ_SAMPLES_MAX);
+    assert!(2 * QUERY_OBJECTS_MAX < 1_000);
     assert!(STALE_AFTER_MS < DOWN_AFTER_MS);
     // Encoded, a series takes at most six bytes beside its text.
     assert!(DICTIONARY_BYTES_MAX + 6 * HOST_SERIES_MAX < ROW_BYTES_MAX);

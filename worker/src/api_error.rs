@@ -1,7 +1,7 @@
 //! The one error that leaves the Worker: status, stable code, public text, private context.
 
 use crate::reply::Reply;
-use edgewatch_engine::{call::ShardError, query::TooManySamples};
+use edgewatch_engine::{call::ShardError, head::ShardNumber, planner::TooCostly, query::TooManySamples};
 use edgewatch_shared::{
     ErrorCode, TimestampMs,
     validate::{BatchError, Fault},
@@ -46,6 +46,11 @@ impl ApiError {
         let error =
             Self::new(ErrorCode::Internal, "something went wrong on our side; it is in the Worker's log");
         Self { private: Some(private.to_string()), ..error }
+    }
+
+    /// Its public text.
+    pub fn message(&self) -> &str {
+        &self.message
     }
 
     /// Its stable code.
@@ -120,8 +125,9 @@ fn fault_detail(fault: Fault) -> FaultDetail {
     }
 }
 
-impl From<ShardError> for ApiError {
-    fn from(error: ShardError) -> Self {
+impl ApiError {
+    /// What a shard refused, or how it failed.
+    pub fn of_shard(shard: ShardNumber, error: ShardError) -> Self {
         let message = error.to_string();
         match error {
             ShardError::UnknownHost => Self::new(
@@ -146,11 +152,18 @@ impl From<ShardError> for ApiError {
             ShardError::TooManyBlocks(_) => {
                 Self::new(ErrorCode::QueryTooLarge, format!("{message}: ask for less time, or bind R2"))
             }
-            ShardError::Corrupt(what) => Self::new(ErrorCode::CorruptBlock, what),
+            ShardError::Corrupt(what) => Self::new(ErrorCode::CorruptBlock, format!("shard {shard}: {what}")),
             ShardError::Storage(private) => {
-                Self::unavailable(ErrorCode::ShardUnavailable, "the shard's storage", private)
+                let what = format!("the storage of shard {shard}");
+                Self::unavailable(ErrorCode::ShardUnavailable, &what, private)
             }
         }
+    }
+}
+
+impl From<TooCostly> for ApiError {
+    fn from(error: TooCostly) -> Self {
+        Self::new(ErrorCode::QueryTooLarge, error.to_string())
     }
 }
 

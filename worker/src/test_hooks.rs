@@ -1,8 +1,8 @@
 //! For `e2e` only, behind the build feature `test-hooks`: a clock offset, "run due jobs
 //! now", eviction, failing and slow stores. A release bundle has none of it; a test proves that.
 //!
-//! `POST /test/clock?offset_ms=N`, `/test/fail?d1=true&r2=false&r2_wait_ms=N`, `/test/run-jobs?shard=N`,
-//! `/test/evict?shard=N`; `GET /test/memory`, `/test/objects`, `/test/shard?shard=N`.
+//! `POST /test/clock?offset_ms=N`, `/test/fail?d1=true&r2=false&r2_wait_ms=N&shard=N`,
+//! `/test/run-jobs?shard=N`, `/test/evict?shard=N`; `GET /test/memory`, `/test/objects`, `/test/shard?shard=N`.
 
 use crate::store::{blobs, shards};
 use std::{cell::Cell, time::Duration};
@@ -15,12 +15,15 @@ pub enum Store {
     D1,
     /// Sealed objects.
     R2,
+    /// A shard, as far as the Worker reaches it.
+    Shard(u16),
 }
 
 thread_local! {
     static CLOCK_OFFSET_MS: Cell<i64> = const { Cell::new(0) };
     static D1_FAILS: Cell<bool> = const { Cell::new(false) };
     static R2_FAILS: Cell<bool> = const { Cell::new(false) };
+    static SHARD_FAILS: Cell<Option<u16>> = const { Cell::new(None) };
     static R2_WAIT_MS: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -34,6 +37,7 @@ pub fn fail_if_asked(store: Store) -> std::result::Result<(), String> {
     let fails = match store {
         Store::D1 => D1_FAILS.get(),
         Store::R2 => R2_FAILS.get(),
+        Store::Shard(number) => SHARD_FAILS.get() == Some(number),
     };
     if fails { Err(format!("{store:?} fails because a test asked it to")) } else { Ok(()) }
 }
@@ -62,6 +66,7 @@ pub async fn fetch(request: &mut Request, env: &Env) -> Option<Result<Response>>
         "fail" => {
             D1_FAILS.set(parameter("d1").as_deref() == Some("true"));
             R2_FAILS.set(parameter("r2").as_deref() == Some("true"));
+            SHARD_FAILS.set(parameter("shard").and_then(|text| text.parse().ok()));
             R2_WAIT_MS.set(number("r2_wait_ms").unsigned_abs());
             Response::ok("")
         }

@@ -7,15 +7,16 @@ use super::{
 };
 use crate::{
     block_index::{BlockEntry, State},
+    call::Read,
     compression::Deflater,
     frame::{Frame, tests::batch},
-    query::Merger,
+    query::{Merger, read_block},
     rusqlite_sql::TestSql,
     series_limit::fingerprint,
 };
 use edgewatch_shared::{
     HostName, Labels,
-    limits::{HOUR_MS, MINUTE_MS, ROW_BYTES_MAX},
+    limits::{HOUR_MS, MINUTE_MS, QUERY_LOCAL_BLOCKS_MAX, ROW_BYTES_MAX},
 };
 use std::collections::BTreeMap;
 
@@ -122,6 +123,8 @@ impl World {
             labels: Labels::new(),
             from: TimestampMs(i64::MIN),
             to: TimestampMs(i64::MAX),
+            evaluation: None,
+            is_partial: false,
         };
         let Reply::Read(reply) = self.ask(Request::Read(read.clone()), HOUR)? else { panic!() };
         let mut merger = Merger::default();

@@ -302,8 +302,13 @@ pub struct QueryReply {
     pub bucket: String,
     /// As asked, or `avg`.
     pub agg: String,
+    /// How finely kept what the points are made of: `raw`, `5m` or `1h`.
+    pub resolution: String,
     /// Newest first; buckets without samples are left out.
     pub points: Vec<QueryPoint>,
+    /// What is missing in this reply, and why; never there unless `partial=true` was asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// The value of one bucket.

@@ -3,36 +3,31 @@
 use super::Ask;
 use crate::{
     api_error::ApiError,
-    instance,
     reply::Reply,
     store::{
-        blobs,
         catalogue::{Catalogue, Placement},
-        shards,
+        gather::{Found, Gathering},
     },
 };
 use edgewatch_engine::{
-    block_index::BlockEntry,
-    call::{self, Part, Read, ReadReply, Request},
+    call::Read,
     head::ShardNumber,
-    query::{Aggregate, Bucket, Merged, Merger, differences, points, read_block},
+    query::{Aggregate, Answer, Bucket, Evaluation},
+    rollup::Resolution,
 };
 use edgewatch_shared::{
-    ErrorCode, HostId, HostName, Labels, Sample, TimestampMs,
+    ErrorCode, HostId, HostName, Labels, TimestampMs,
     catalogue::{counter_behind, is_accepted, nearest},
-    limits::{HOUR_MS, MINUTE_MS, QUERY_OBJECTS_MAX, QUERY_POINTS_MAX},
+    limits::{HOUR_MS, MINUTE_MS, QUERY_POINTS_MAX},
     name::stored_name,
     wire::{QueryPoint, QueryReply},
 };
-use futures_util::{StreamExt, stream};
 use std::collections::BTreeMap;
 
 /// What is asked when nothing says otherwise: the last hour…
 const RANGE_MS_DEFAULT: i64 = HOUR_MS;
 /// …and how far before `from` a counter is read, so that its first difference has a beginning.
 const COUNTER_LOOKBACK_MS: i64 = 10 * MINUTE_MS;
-/// Objects fetched at the same time; an isolate may have six connections open.
-const OBJECTS_AT_ONCE: usize = 6;
 
 #[derive(Debug)]
 struct Question {
@@ -45,29 +40,31 @@ struct Question {
     bucket: Bucket,
     aggregate: Aggregate,
     labels: Labels,
+    /// Whether points are wanted even if something is missing.
+    is_partial: bool,
 }
 
 /// Answers with one point a bucket, newest first.
 pub async fn query(ask: Ask<'_>) -> Result<Reply, ApiError> {
     let question = question(&ask)?;
     let placements = placements(&ask, &question.host).await?;
-    let mut merger = Merger::default();
-    for (shard, hosts) in by_shard(placements) {
-        let read = read_of(&question, hosts);
-        let call::Reply::Read(found) = shards::ask(ask.env, shard, Request::Read(read.clone())).await? else {
-            return Err(ApiError::internal("a shard answered a read with something else"));
-        };
-        merge(&ask, &mut merger, &read, found).await?;
-    }
-    let series = answered(merger.finish(), &question);
-    let points = points(series.iter().map(Vec::as_slice), question.bucket, question.aggregate);
+    let reads = by_shard(placements).into_iter().map(|(shard, hosts)| (shard, read_of(&question, hosts)));
+    let mut answer = Answer::new(evaluation_of(&question));
+    let mut gathering = Gathering::begin(ask.env, question.is_partial);
+    let mut take = |found| match found {
+        Found::Part(part) => answer.add(part),
+        Found::Evaluated(evaluated) => answer.add_evaluated(evaluated),
+    };
+    gathering.gather(reads.collect(), &mut take).await?;
     let point = |(start, value): (TimestampMs, f64)| QueryPoint { time: start.to_rfc3339(), value };
     let reply = QueryReply {
         host: question.host,
         name: question.name,
         bucket: question.bucket.as_str().to_owned(),
         agg: question.aggregate.as_str().to_owned(),
-        points: points.into_iter().map(point).collect(),
+        resolution: Resolution::Raw.as_str().to_owned(),
+        points: answer.points(question.aggregate).into_iter().map(point).collect(),
+        warnings: gathering.warnings,
     };
     Ok(Reply::json(200, &reply))
 }
@@ -91,6 +88,7 @@ fn question(ask: &Ask<'_>) -> Result<Question, ApiError> {
     }
     let bucket = one_of("bucket", ask.parameter("bucket"), &Bucket::ALL, Bucket::as_str, Bucket::Minute)?;
     let aggregate = one_of("agg", ask.parameter("agg"), &Aggregate::ALL, Aggregate::as_str, Aggregate::Avg)?;
+    let is_partial = one_of("partial", ask.parameter("partial"), &[false, true], truth, false)?;
     if !bucket.fits(from, to) {
         return Err(ApiError::new(
             ErrorCode::QueryTooLarge,
@@ -105,7 +103,8 @@ fn question(ask: &Ask<'_>) -> Result<Question, ApiError> {
     let labels = ask.matched.url.query_pairs().filter_map(|(key, value)| {
         key.strip_prefix("label.").map(|key| (key.to_owned(), value.into_owned()))
     });
-    Ok(Question { host, name, stored_name, from, to, bucket, aggregate, labels: labels.collect() })
+    let labels = labels.collect();
+    Ok(Question { host, name, stored_name, from, to, bucket, aggregate, labels, is_partial })
 }
 
 fn invalid(message: impl Into<String>) -> ApiError {
@@ -122,6 +121,10 @@ fn instant(name: &str, text: &str) -> Result<TimestampMs, ApiError> {
         let hint = if text.contains(' ') { " (write a plus as %2B)" } else { "" };
         invalid(format!("`{name}` is {error}, nor milliseconds since the epoch{hint}"))
     })
+}
+
+fn truth(is: bool) -> &'static str {
+    if is { "true" } else { "false" }
 }
 
 fn one_of<T: Copy>(
@@ -170,63 +173,27 @@ fn by_shard(placements: Vec<Placement>) -> BTreeMap<ShardNumber, Vec<HostId>> {
     shards
 }
 
+fn evaluation_of(question: &Question) -> Evaluation {
+    Evaluation {
+        bucket: question.bucket,
+        from: question.from,
+        to: question.to,
+        counter: counter_behind(&question.stored_name).map(ToOwned::to_owned),
+    }
+}
+
+/// Samples stored under the name, and those of the counter behind it.
 fn read_of(question: &Question, hosts: Vec<HostId>) -> Read {
-    let counter = counter_behind(&question.stored_name);
-    let lookback_ms = if counter.is_some() { COUNTER_LOOKBACK_MS } else { 0 };
-    let names = std::iter::once(question.stored_name.clone()).chain(counter.map(ToOwned::to_owned));
+    let evaluation = evaluation_of(question);
+    let lookback_ms = if evaluation.counter.is_some() { COUNTER_LOOKBACK_MS } else { 0 };
+    let names = std::iter::once(question.stored_name.clone()).chain(evaluation.counter.clone());
     Read {
         hosts,
         names: names.collect(),
         labels: question.labels.clone(),
         from: question.from.plus_ms(lookback_ms.saturating_neg()),
         to: question.to,
+        evaluation: Some(evaluation),
+        is_partial: question.is_partial,
     }
-}
-
-/// Takes in what a shard holds, and the objects that it names.
-async fn merge(ask: &Ask<'_>, merger: &mut Merger, read: &Read, found: ReadReply) -> Result<(), ApiError> {
-    for part in found.parts {
-        merger.add(part)?;
-    }
-    if found.objects.len() > QUERY_OBJECTS_MAX {
-        let message = format!(
-            "the query would read {} objects, at most {QUERY_OBJECTS_MAX} are read: ask for less time",
-            found.objects.len()
-        );
-        return Err(ApiError::new(ErrorCode::QueryTooLarge, message));
-    }
-    let mut parts =
-        stream::iter(found.objects).map(|object| parts_of(ask, read, object)).buffered(OBJECTS_AT_ONCE);
-    while let Some(parts) = parts.next().await {
-        for part in parts? {
-            merger.add(part)?;
-        }
-    }
-    Ok(())
-}
-
-async fn parts_of(ask: &Ask<'_>, read: &Read, object: BlockEntry) -> Result<Vec<Part>, ApiError> {
-    let unavailable = |error| ApiError::unavailable(ErrorCode::BlobsUnavailable, "R2", error);
-    let bucket = blobs::bucket(ask.env).ok_or_else(|| {
-        ApiError::new(ErrorCode::Misconfigured, "sealed blocks are in R2, and no bucket is bound as BLOBS")
-    })?;
-    let bytes = blobs::read(&bucket, &object.key).await.map_err(unavailable)?;
-    let corrupt =
-        |why: String| ApiError::new(ErrorCode::CorruptBlock, format!("block {}: {why}", object.key));
-    let bytes = bytes.ok_or_else(|| corrupt("the object is gone".to_owned()))?;
-    instance::with(|instance| read_block(&bytes, object.rank, read, &mut instance.inflater))
-        .map_err(|error| corrupt(error.to_string()))
-}
-
-/// What answers for the name: samples stored under it, and differences of the counter behind it.
-fn answered(merged: Merged, question: &Question) -> Vec<Vec<Sample>> {
-    let inside = |sample: &Sample| (question.from..=question.to).contains(&sample.time);
-    merged
-        .into_iter()
-        .map(|((_, series), samples)| {
-            let is_counter = series.name != question.stored_name;
-            let samples = if is_counter { differences(&samples) } else { samples };
-            samples.into_iter().filter(inside).collect()
-        })
-        .collect()
 }

@@ -1,6 +1,6 @@
 //! Sealed objects in R2. Objects are created once and never changed.
 
-use worker::{Bucket, Conditional, Env};
+use worker::{Bucket, Conditional, Env, Range};
 
 /// The bucket, if one is bound: without it blocks stay in their shards.
 pub fn bucket(env: &Env) -> Option<Bucket> {
@@ -28,6 +28,21 @@ pub async fn read(bucket: &Bucket, key: &str) -> Result<Option<Vec<u8>>, String>
     faults()?;
     let failed = |error| format!("get {key}: {error}");
     let Some(object) = bucket.get(key).execute().await.map_err(failed)? else { return Ok(None) };
+    let Some(body) = object.body() else { return Ok(None) };
+    body.bytes().await.map(Some).map_err(failed)
+}
+
+/// Some bytes of an object; `None` if there is no such object.
+pub async fn read_range(
+    bucket: &Bucket,
+    key: &str,
+    offset: u64,
+    length: u64,
+) -> Result<Option<Vec<u8>>, String> {
+    faults()?;
+    let failed = |error| format!("get {length} bytes of {key} from {offset}: {error}");
+    let range = Range::OffsetWithLength { offset, length };
+    let Some(object) = bucket.get(key).range(range).execute().await.map_err(failed)? else { return Ok(None) };
     let Some(body) = object.body() else { return Ok(None) };
     body.bytes().await.map(Some).map_err(failed)
 }

@@ -20,7 +20,7 @@ pub async fn ask(env: &Env, shard: ShardNumber, request: Request) -> Result<Repl
     if answer.is_err() {
         counting::give_back(&call.counted);
     }
-    Ok(answer??)
+    answer?.map_err(|error| ApiError::of_shard(shard, error))
 }
 
 /// Asks several shards the same, a few at a time; answers come as they arrive.
@@ -34,6 +34,10 @@ pub async fn ask_all(
 }
 
 async fn exchange(env: &Env, shard: ShardNumber, call: &Call) -> Result<Result<Reply, ShardError>, ApiError> {
+    #[cfg(feature = "test-hooks")]
+    crate::test_hooks::fail_if_asked(crate::test_hooks::Store::Shard(shard)).map_err(|error| {
+        ApiError::unavailable(ErrorCode::ShardUnavailable, &format!("shard {shard}"), error)
+    })?;
     let failed = |error: worker::Error| {
         ApiError::unavailable(ErrorCode::ShardUnavailable, &format!("shard {shard}"), error)
     };

@@ -1,0 +1,232 @@
+//! From lines of samples to points: a cell for every series and bucket, pooled over all series.
+//!
+//! A cell is always computed in one place, out of all samples of its bucket in ascending order of time, and cells are
+//! pooled in order of host and series. So an answer is the same to the last bit wherever its cells were computed.
+
+use super::{
+    Aggregate, Bucket, Merger, TooManySamples,
+    merge::merged,
+    partial::{CELL_SAMPLES, Evaluated},
+};
+use crate::call::Part;
+use edgewatch_shared::{HostId, Sample, Series, TimestampMs};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How samples become points.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Width of a point.
+    pub bucket: Bucket,
+    /// First instant that counts; samples before it only begin differences.
+    pub from: TimestampMs,
+    /// Last instant that counts.
+    pub to: TimestampMs,
+    /// Series of this name answer by the differences between their samples.
+    pub counter: Option<String>,
+}
+
+/// What samples come to.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Accumulated {
+    sum: f64,
+    min: f64,
+    max: f64,
+    count: u64,
+    last: Sample,
+}
+
+impl Accumulated {
+    fn of(sample: Sample) -> Self {
+        Self { sum: sample.value, min: sample.value, max: sample.value, count: 1, last: sample }
+    }
+
+    fn merge(&mut self, later: &Self) {
+        self.sum += later.sum;
+        self.min = self.min.min(later.min);
+        self.max = self.max.max(later.max);
+        self.count = self.count.saturating_add(later.count);
+        if later.last.time >= self.last.time {
+            self.last = later.last;
+        }
+    }
+
+    fn value(&self, aggregate: Aggregate) -> f64 {
+        match aggregate {
+            Aggregate::Avg => self.sum / self.count as f64,
+            Aggregate::Min => self.min,
+            Aggregate::Max => self.max,
+            Aggregate::Sum => self.sum,
+            Aggregate::Count => self.count as f64,
+            Aggregate::Last => self.last.value,
+        }
+    }
+}
+
+/// One series in one bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cell {
+    /// The bucket's first instant.
+    pub start: TimestampMs,
+    /// What counts in it; `None` if it only holds what the next difference is taken from.
+    pub counted: Option<Accumulated>,
+    /// Its last sample as it was stored.
+    pub reading: Sample,
+}
+
+impl Evaluation {
+    /// Whether a series answers by its differences.
+    pub fn is_counter(&self, series: &Series) -> bool {
+        self.counter.as_ref().is_some_and(|counter| *counter == series.name)
+    }
+
+    /// The cells of a series, in ascending order; `samples` are all that there are in their buckets.
+    pub fn cells(&self, samples: &[Sample], is_counter: bool) -> Vec<Cell> {
+        let mut cells: Vec<Cell> = Vec::new();
+        let mut earlier: Option<Sample> = None;
+        for sample in samples {
+            let counts = (self.from..=self.to).contains(&sample.time);
+            let value =
+                if is_counter { earlier.map(|earlier| difference(earlier, *sample)) } else { Some(*sample) };
+            let counted = value.filter(|_| counts).map(Accumulated::of);
+            let start = self.bucket.start_of(sample.time);
+            match cells.last_mut().filter(|cell| cell.start == start) {
+                Some(cell) => {
+                    cell.reading = *sample;
+                    match (&mut cell.counted, counted) {
+                        (Some(all), Some(one)) => all.merge(&one),
+                        (none, one) => *none = (*none).or(one),
+                    }
+                }
+                None => cells.push(Cell { start, counted, reading: *sample }),
+            }
+            earlier = Some(*sample);
+        }
+        cells
+    }
+}
+
+/// Differences of a counter between readings, at the later reading's time. After a
+/// reset the counter's value is the difference, as Prometheus' `increase` has it.
+pub fn differences(counter: &[Sample]) -> Vec<Sample> {
+    let pairs = counter.iter().zip(counter.iter().skip(1));
+    pairs.map(|(earlier, later)| difference(*earlier, *later)).collect()
+}
+
+fn difference(earlier: Sample, later: Sample) -> Sample {
+    let value = if later.value < earlier.value { later.value } else { later.value - earlier.value };
+    Sample { time: later.time, value }
+}
+
+/// Gathers what shards evaluated and the samples that they did not, bounded in memory.
+pub struct Answer {
+    evaluation: Evaluation,
+    merger: Merger,
+    cells: BTreeMap<(HostId, Series), Vec<Cell>>,
+}
+
+impl Answer {
+    /// Nothing gathered yet.
+    pub fn new(evaluation: Evaluation) -> Self {
+        Self { evaluation, merger: Merger::default(), cells: BTreeMap::new() }
+    }
+
+    /// Adds samples.
+    pub fn add(&mut self, part: Part) -> Result<(), TooManySamples> {
+        self.merger.add(part)
+    }
+
+    /// Adds what a shard evaluated.
+    pub fn add_evaluated(&mut self, evaluated: Evaluated) -> Result<(), TooManySamples> {
+        self.merger.hold(evaluated.cells.len().saturating_mul(CELL_SAMPLES))?;
+        self.cells.entry((evaluated.host, evaluated.series)).or_default().extend(evaluated.cells);
+        Ok(())
+    }
+
+    /// One point for every bucket that has samples, newest first, all series pooled.
+    pub fn points(self, aggregate: Aggregate) -> Vec<(TimestampMs, f64)> {
+        let Self { evaluation, merger, mut cells } = self;
+        let mut runs = merger.into_runs();
+        let keys: BTreeSet<_> = runs.keys().chain(cells.keys()).cloned().collect();
+        let mut buckets: BTreeMap<TimestampMs, Accumulated> = BTreeMap::new();
+        for key in keys {
+            let known = cells.remove(&key).unwrap_or_default();
+            let samples = merged(runs.remove(&key).unwrap_or_default());
+            let is_counter = evaluation.is_counter(&key.1);
+            for (start, counted) in counted_cells(&evaluation, known, samples, is_counter) {
+                buckets.entry(start).and_modify(|all| all.merge(&counted)).or_insert(counted);
+            }
+        }
+        buckets.into_iter().rev().map(|(start, counted)| (start, counted.value(aggregate))).collect()
+    }
+}
+
+/// What a series comes to, in ascending order: cells that are known, and those of samples in other buckets. A
+/// counter's difference across that border is taken from the last reading of the known cell.
+fn counted_cells(
+    evaluation: &Evaluation,
+    known: Vec<Cell>,
+    mut samples: Vec<Sample>,
+    is_counter: bool,
+) -> BTreeMap<TimestampMs, Accumulated> {
+    let starts: BTreeSet<TimestampMs> = known.iter().map(|cell| cell.start).collect();
+    if is_counter && !samples.is_empty() {
+        samples.extend(known.iter().map(|cell| cell.reading));
+        samples.sort_by_key(|sample| sample.time);
+    }
+    let fresh =
+        evaluation.cells(&samples, is_counter).into_iter().filter(|cell| !starts.contains(&cell.start));
+    known.iter().copied().chain(fresh).filter_map(|cell| Some((cell.start, cell.counted?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use edgewatch_shared::{Labels, limits::DAY_MS, series::SeriesSamples};
+
+    fn samples(pairs: &[(i64, f64)]) -> Vec<Sample> {
+        pairs.iter().map(|(ms, value)| Sample { time: TimestampMs(*ms), value: *value }).collect()
+    }
+
+    #[test]
+    fn each_aggregate_is_what_it_is_called() {
+        let first = samples(&[(0, 1.0), (59_999, 2.0), (60_000, 10.0)]);
+        let second = samples(&[(30_000, 6.0)]);
+        let value = |aggregate| {
+            let mut answer = Answer::new(Evaluation {
+                bucket: Bucket::Minute,
+                from: TimestampMs(0),
+                to: TimestampMs(DAY_MS),
+                counter: None,
+            });
+            for (label, samples) in [("0", &first), ("1", &second)] {
+                let labels = Labels::from([("core".to_owned(), label.to_owned())]);
+                let series = Series { name: "load_1m".into(), labels };
+                let series = vec![SeriesSamples { series, samples: samples.clone() }];
+                answer.add(Part { rank: 1, host: HostId::new(0, [1; 14]), series }).unwrap();
+            }
+            let points = answer.points(aggregate);
+            assert_eq!(points[0].0, TimestampMs(60_000), "newest first");
+            assert_eq!(points.len(), 2);
+            points[1].1
+        };
+        let cases = [
+            (Aggregate::Avg, 3.0),
+            (Aggregate::Min, 1.0),
+            (Aggregate::Max, 6.0),
+            (Aggregate::Sum, 9.0),
+            (Aggregate::Count, 3.0),
+            (Aggregate::Last, 2.0),
+        ];
+        for (aggregate, expected) in cases {
+            assert_eq!(value(aggregate), expected, "{}", aggregate.as_str());
+        }
+    }
+
+    #[test]
+    fn a_counter_that_starts_anew_counts_from_zero() {
+        let counter = samples(&[(0, 100.0), (1, 130.0), (2, 5.0), (3, 5.0)]);
+        assert_eq!(differences(&counter), samples(&[(1, 30.0), (2, 5.0), (3, 0.0)]));
+        assert_eq!(differences(&counter[..1]), []);
+    }
+}

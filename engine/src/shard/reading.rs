@@ -1,0 +1,123 @@
+//! What a shard holds of what a query asks for: samples of its log and its own blocks, evaluated where nobody else has
+//! any of the same time, and the names of the objects that hold the rest.
+
+use super::{Instance, Shard};
+use crate::{
+    block_index::{self, BlockEntry, Place},
+    call::{LOG_RANK, Part, Read, ReadReply, ShardError},
+    head::HostHead,
+    query::{Merger, TooManySamples, partial, read_block, select},
+    rollup::Resolution,
+    sql::Sql,
+};
+use edgewatch_shared::{
+    HostId,
+    limits::{QUERY_LOCAL_BLOCKS_MAX, QUERY_SAMPLES_MAX},
+    series::SeriesSamples,
+};
+use std::ops::ControlFlow;
+
+impl<S: Sql> Shard<S> {
+    /// Everything of one instant.
+    pub(super) fn read(&mut self, read: &Read, instance: &mut Instance) -> Result<ReadReply, ShardError> {
+        let mut blocks = block_index::overlapping(&self.sql, Resolution::Raw, read.from, read.to)?;
+        blocks.retain(|block| block.may_hold(&read.hosts));
+        let (objects, local): (Vec<_>, Vec<_>) =
+            blocks.into_iter().partition(|block| block.place == Place::R2);
+        if local.len() > QUERY_LOCAL_BLOCKS_MAX {
+            return Err(ShardError::TooManyBlocks(local.len() as u64));
+        }
+        let mut reply = ReadReply { objects, ..ReadReply::default() };
+        let mut found = Found::default();
+        for block in local {
+            match self.read_local(&block, read, instance) {
+                Ok(parts) => parts.into_iter().try_for_each(|part| found.add(part))?,
+                Err(ShardError::Corrupt(why)) if read.is_partial => reply.warnings.push(why),
+                Err(error) => return Err(error),
+            }
+        }
+        for host in &read.hosts {
+            let series = self.read_log(*host, read, instance)?;
+            found.add(Part { rank: LOG_RANK, host: *host, series })?;
+        }
+        let Some(evaluation) = &read.evaluation else {
+            return Ok(ReadReply { parts: found.parts, ..reply });
+        };
+        let mut merger = Merger::default();
+        found.parts.into_iter().try_for_each(|part| merger.add(part))?;
+        let elsewhere: Vec<_> = reply.objects.iter().map(|object| (object.min, object.max)).collect();
+        let (evaluated, parts) = partial(merger, evaluation, &elsewhere);
+        Ok(ReadReply { parts, evaluated, ..reply })
+    }
+
+    fn read_local(
+        &self,
+        block: &BlockEntry,
+        read: &Read,
+        instance: &mut Instance,
+    ) -> Result<Vec<Part>, ShardError> {
+        let bytes = block_index::local_data(&self.sql, block.id)?;
+        let bytes = bytes.ok_or_else(|| ShardError::Corrupt(format!("block {} is gone", block.key)))?;
+        read_block(&bytes, block.rank, read, &mut instance.inflater)
+            .map_err(|error| ShardError::Corrupt(format!("block {}: {error}", block.key)))
+    }
+
+    /// What the log has: out of the head, which is built if it fits, else row by row.
+    fn read_log(
+        &self,
+        host: HostId,
+        read: &Read,
+        instance: &mut Instance,
+    ) -> Result<Vec<SeriesSamples>, ShardError> {
+        if let Some(head) = instance.heads.get(self.number, host) {
+            return Ok(head.select(read));
+        }
+        let bytes_max = instance.heads.bytes_max();
+        let mut head = HostHead::default();
+        self.wal.for_each_of_host(&self.sql, host, &mut instance.inflater, &mut |row| {
+            head.insert(row);
+            if head.bytes() > bytes_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        if head.bytes() <= bytes_max {
+            let found = head.select(read);
+            instance.heads.keep(self.number, host, head);
+            return Ok(found);
+        }
+        let mut found = HostHead::default();
+        self.wal.for_each_of_host(&self.sql, host, &mut instance.inflater, &mut |row| {
+            found.insert(select(row, read));
+            if found.bytes() > bytes_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        if found.bytes() > bytes_max {
+            return Err(TooManySamples.into());
+        }
+        Ok(found.select(read))
+    }
+}
+
+/// Parts, bounded by their samples.
+#[derive(Default)]
+struct Found {
+    parts: Vec<Part>,
+    samples: usize,
+}
+
+impl Found {
+    fn add(&mut self, part: Part) -> Result<(), TooManySamples> {
+        let count = part.series.iter().map(|entry| entry.samples.len()).fold(0, usize::saturating_add);
+        self.samples = self.samples.saturating_add(count);
+        if self.samples > QUERY_SAMPLES_MAX {
+            return Err(TooManySamples);
+        }
+        if count > 0 {
+            self.parts.push(part);
+        }
+        Ok(())
+    }
+}
+
+impl From<TooManySamples> for ShardError {
+    fn from(TooManySamples: TooManySamples) -> Self {
+        Self::TooManySamples(QUERY_SAMPLES_MAX as u64)
+    }
+}
