@@ -1,91 +1,287 @@
-//! One series' values: scaled to integers, predicted, and what is left over coded.
+//! Columns of one host together: each scaled to integers, predicted, set beside its kin, and what is left over coded.
 
 use super::{
     CodecError,
-    bits::{Reader, put_signed, put_varint, unzigzag, zigzag},
-    residuals::{self, Coder},
+    bits::{Reader, put_signed, put_varint},
+    kin::{Family, KIN_MAX, Kin, SHIFT_MAX},
+    model::{Source, Writer},
+    prediction::{self, PREDICTIONS, Prediction},
+    residuals::{self, Tables},
     scale::Scale,
 };
 
-/// What the next integer is predicted from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Prediction {
-    /// A constant: levels that jump about.
-    Constant,
-    /// The last one: levels that drift.
-    Last,
-    /// The last one and a constant step: counters of something steady.
-    Step,
-    /// The last one and the last step: counters whose pace drifts.
-    Line,
+/// Flags: the prediction's number,
+const PREDICTION: u8 = 0b111;
+/// something is left over,
+const RESIDUALS: u8 = 1 << 3;
+/// all distances from the base are multiples of a unit,
+const UNIT: u8 = 1 << 4;
+/// how many kin follow,
+const KIN_AT: u32 = 5;
+/// and the column has other instants than the one before.
+const OTHER_INSTANTS: u8 = 1 << 7;
+
+/// What describes columns: flags and scales side by side, since they repeat themselves, then all numbers.
+#[derive(Default)]
+pub struct Encoder {
+    flags: Vec<u8>,
+    scales: Vec<u8>,
+    numbers: Vec<u8>,
+    family: Family,
+    tables: Tables,
+    symbols: Writer,
+    list: usize,
 }
 
-const PREDICTIONS: [Prediction; 4] =
-    [Prediction::Constant, Prediction::Last, Prediction::Step, Prediction::Line];
-
-/// Appends a column.
-pub fn encode(values: &[f64], head: &mut Vec<u8>, body: &mut Vec<u8>) {
-    let scale = Scale::of(values);
-    let integers: Vec<i64> = values.iter().map(|value| scale.to_integer(*value)).collect();
-    let base = integers.first().copied().unwrap_or_default();
-    let unit = if scale == Scale::Bits { 1 } else { unit_of(&integers, base) };
-    let reduced = |integer: &i64| integer.wrapping_sub(base).checked_div(unit).unwrap_or(0);
-    let integers: Vec<i64> = integers.iter().map(reduced).collect();
-    let (prediction, constant) = best(&integers);
-    let residuals: Vec<u64> = Predictor::new(prediction, constant).residuals(&integers).collect();
-
-    let flags_at = head.len();
-    head.push(0);
-    head.push(scale.to_byte());
-    put_signed(head, base);
-    if unit != 1 {
-        put_varint(head, unit.cast_unsigned());
+impl Encoder {
+    /// Appends a list of instants.
+    pub fn instants(&mut self, times: &[i64]) {
+        put_varint(&mut self.numbers, times.len() as u64);
+        self.integers(times, 0);
     }
-    put_signed(head, constant);
-    let coder = residuals::encode(&residuals, head, body);
-    let coder = match coder {
-        Coder::Zeros => 0,
-        Coder::Varints => 1,
-        Coder::Table => 2,
-    };
-    let prediction = PREDICTIONS.iter().position(|other| *other == prediction).unwrap_or_default() as u8;
-    if let Some(flags) = head.get_mut(flags_at) {
-        *flags = prediction | (coder << 2) | (u8::from(unit != 1) << 4);
+
+    /// Appends a column of values at the instants of a list.
+    pub fn values(&mut self, values: &[f64], list: usize) {
+        let other = if list == self.list { 0 } else { OTHER_INSTANTS };
+        if list != self.list {
+            put_varint(&mut self.numbers, list as u64);
+            self.list = list;
+        }
+        if let Some((first, rest)) = values.split_first()
+            && rest.iter().all(|value| value.to_bits() == first.to_bits())
+        {
+            let scale = Scale::of(&[*first]);
+            self.scales.push(scale.to_byte());
+            self.flags.push(other | number_of(Prediction::Last));
+            return put_signed(&mut self.numbers, scale.to_integer(*first));
+        }
+        let scale = Scale::of(values);
+        self.scales.push(scale.to_byte());
+        let integers: Vec<i64> = values.iter().map(|value| scale.to_integer(*value)).collect();
+        self.integers(&integers, other);
+    }
+
+    fn integers(&mut self, integers: &[i64], mut flags: u8) {
+        let Some((base, others)) = integers.split_first() else {
+            self.flags.push(flags);
+            return;
+        };
+        put_signed(&mut self.numbers, *base);
+        let unit = unit_of(others, *base);
+        if unit == 0 {
+            // All are the same.
+            self.flags.push(flags | number_of(Prediction::Last));
+            return;
+        }
+        let reduced = |integer: &i64| integer.wrapping_sub(*base).checked_div(unit).unwrap_or(0);
+        let others: Vec<i64> = others.iter().map(reduced).collect();
+        if unit != 1 {
+            flags |= UNIT;
+            put_varint(&mut self.numbers, unit.cast_unsigned());
+        }
+        let (prediction, constant, rests) = prediction::best(&others);
+        flags |= number_of(prediction);
+        if prediction.has_constant() {
+            put_signed(&mut self.numbers, constant);
+        }
+        if rests.iter().all(|rest| *rest == 0) {
+            self.flags.push(flags);
+            return;
+        }
+        let (kin, left) = self.family.relate(&rests);
+        for Kin { distance, factor, shift } in &kin {
+            put_varint(&mut self.numbers, *distance as u64);
+            put_signed(&mut self.numbers, *factor);
+            self.numbers.push(*shift);
+        }
+        flags |= RESIDUALS | ((kin.len() as u8) << KIN_AT);
+        self.flags.push(flags);
+        let usual_length = residuals::usual_length(&left);
+        self.numbers.push(usual_length);
+        self.tables.encode(&left, usual_length, &mut self.symbols);
+        self.family.keep_shaped(rests);
+    }
+
+    /// Appends what describes the columns to `head`, their bulk to `body`.
+    pub fn finish(mut self, head: &mut Vec<u8>, body: &mut Vec<u8>) {
+        head.append(&mut self.flags);
+        head.append(&mut self.scales);
+        head.append(&mut self.numbers);
+        self.symbols.finish(body);
     }
 }
 
-/// Reads a column of `count` values.
-pub fn decode(count: usize, head: &mut Reader<'_>, body: &mut Reader<'_>) -> Result<Vec<f64>, CodecError> {
-    let flags = head.byte()?;
-    let prediction = PREDICTIONS.get(usize::from(flags & 3)).copied().unwrap_or(Prediction::Last);
-    let coder = match (flags >> 2) & 3 {
-        0 => Coder::Zeros,
-        1 => Coder::Varints,
-        2 => Coder::Table,
-        _ => return Err(CodecError::Malformed("an unknown coder")),
-    };
-    let scale = Scale::from_byte(head.byte()?).ok_or(CodecError::Malformed("an unknown scale"))?;
-    let base = head.signed()?;
-    let unit = if flags & 16 == 0 { 1 } else { head.varint()?.cast_signed() };
-    let mut predictor = Predictor::new(prediction, head.signed()?);
-    let mut values = Vec::with_capacity(count);
-    residuals::decode(coder, count, head, body, |residual| {
-        let integer = predictor.integer(residual);
-        values.push(scale.to_value(integer.wrapping_mul(unit).wrapping_add(base)));
-    })?;
-    Ok(values)
+fn number_of(prediction: Prediction) -> u8 {
+    PREDICTIONS.iter().position(|other| *other == prediction).unwrap_or_default() as u8
 }
 
-/// The largest unit that all distances from `base` are multiples of.
+/// Reads what an [`Encoder`] wrote, in the same order.
+pub struct Decoder<'a, 'b> {
+    flags: Reader<'a>,
+    scales: Reader<'a>,
+    numbers: &'b mut Reader<'a>,
+    body: &'b mut Reader<'a>,
+    family: Family,
+    tables: Tables,
+    symbols: Option<Source<'a>>,
+    list: usize,
+    /// Those of the column that is being read.
+    integers: Vec<i64>,
+}
+
+impl<'a, 'b> Decoder<'a, 'b> {
+    /// Reads so many lists of instants and so many columns of values.
+    pub fn new(
+        lists: usize,
+        columns: usize,
+        head: &'b mut Reader<'a>,
+        body: &'b mut Reader<'a>,
+    ) -> Result<Self, CodecError> {
+        let flags = Reader::new(head.bytes(lists.saturating_add(columns))?);
+        let scales = Reader::new(head.bytes(columns)?);
+        let (family, tables) = (Family::default(), Tables::default());
+        Ok(Self {
+            flags,
+            scales,
+            numbers: head,
+            body,
+            family,
+            tables,
+            symbols: None,
+            list: 0,
+            integers: Vec::new(),
+        })
+    }
+
+    /// The next list of instants, of at most `count_max`.
+    pub fn instants(&mut self, count_max: usize) -> Result<Vec<i64>, CodecError> {
+        let flags = self.flags.byte()?;
+        let count = self.numbers.length(count_max)?;
+        Ok(match self.integers(flags, count)? {
+            Integers::Same(time) => vec![time; count],
+            Integers::Each => std::mem::take(&mut self.integers),
+        })
+    }
+
+    /// The number of the next column's list of instants, of so many; then its values are to be read.
+    pub fn list(&mut self, lists: usize) -> Result<(usize, Flags), CodecError> {
+        let flags = self.flags.byte()?;
+        if flags & OTHER_INSTANTS != 0 {
+            self.list = self.numbers.length(lists.saturating_sub(1))?;
+        }
+        Ok((self.list, Flags(flags)))
+    }
+
+    /// The values of a column, handed over all at once.
+    pub fn values(&mut self, Flags(flags): Flags, count: usize) -> Result<Values<'_>, CodecError> {
+        let scale = self.scales.byte()?;
+        let scale = Scale::from_byte(scale).ok_or(CodecError::Malformed("an unknown scale"))?;
+        Ok(match self.integers(flags, count)? {
+            Integers::Same(integer) => Values::Same(scale.to_value(integer)),
+            Integers::Each => Values::Each(scale, &self.integers),
+        })
+    }
+
+    /// Reads `count` integers: one that is all of them, or each, into `self.integers`.
+    fn integers(&mut self, flags: u8, count: usize) -> Result<Integers, CodecError> {
+        self.integers.clear();
+        let Some(others) = count.checked_sub(1) else { return Ok(Integers::Each) };
+        let base = self.numbers.signed()?;
+        let unit = if flags & UNIT == 0 { 1 } else { self.numbers.varint()?.cast_signed() };
+        let prediction = PREDICTIONS.get(usize::from(flags & PREDICTION)).copied();
+        let prediction = prediction.ok_or(CodecError::Malformed("an unknown prediction"))?;
+        let constant = if prediction.has_constant() { self.numbers.signed()? } else { 0 };
+        if flags & RESIDUALS == 0 && !prediction.has_constant() {
+            return Ok(Integers::Same(base));
+        }
+        self.integers.reserve(count);
+        // Stands for the first one: what is restored begins at 0.
+        self.integers.push(0);
+        if flags & RESIDUALS == 0 {
+            self.integers.resize(count, 0);
+        } else {
+            let rests = self.rests(usize::from((flags >> KIN_AT) & KIN_MAX as u8), others)?;
+            self.integers.extend(&rests);
+            self.family.keep(rests);
+        }
+        if let Some((first, others)) = self.integers.split_first_mut() {
+            prediction::restore(others, prediction, constant);
+            *first = base;
+            others.iter_mut().for_each(|other| *other = other.wrapping_mul(unit).wrapping_add(base));
+        }
+        Ok(Integers::Each)
+    }
+
+    /// What the prediction leaves over: what is coded, and the shares of the column's kin.
+    fn rests(&mut self, kin_count: usize, count: usize) -> Result<Vec<i64>, CodecError> {
+        let mut kin = [None; KIN_MAX];
+        for entry in kin.iter_mut().take(kin_count) {
+            let distance = self.numbers.length(super::kin::WINDOW)?;
+            let (factor, shift) = (self.numbers.signed()?, self.numbers.byte()?);
+            if shift > SHIFT_MAX {
+                return Err(CodecError::Malformed("a share shifted too far"));
+            }
+            *entry = Some(Kin { distance, factor, shift });
+        }
+        let usual_length = self.numbers.byte()?;
+        if usual_length > 64 {
+            return Err(CodecError::Malformed("residuals longer than integers"));
+        }
+        let symbols = match &mut self.symbols {
+            Some(symbols) => symbols,
+            none => none.insert(Source::open(self.body)?),
+        };
+        let mut rests = Vec::with_capacity(count);
+        self.tables.decode(count, usual_length, symbols, |residual| rests.push(residual));
+        symbols.check()?;
+        for kin in kin.iter().flatten() {
+            let other = self.family.rests(kin.distance).filter(|other| other.len() == count);
+            let other = other.ok_or(CodecError::Malformed("no such kin"))?;
+            rests
+                .iter_mut()
+                .zip(other)
+                .for_each(|(rest, other)| *rest = rest.wrapping_add(kin.share(*other)));
+        }
+        Ok(rests)
+    }
+
+    /// Checks that nothing is left over.
+    pub fn finish(self) -> Result<(), CodecError> {
+        self.symbols.map_or(Ok(()), Source::finish)
+    }
+}
+
+/// How a column's integers were read.
+enum Integers {
+    /// All are this one.
+    Same(i64),
+    /// Each for itself.
+    Each,
+}
+
+/// The values of a column.
+pub enum Values<'a> {
+    /// All are this one.
+    Same(f64),
+    /// Each for itself.
+    Each(Scale, &'a [i64]),
+}
+
+/// A column's flags, between its list and its values.
+#[derive(Clone, Copy)]
+pub struct Flags(u8);
+
+/// The largest unit that all distances from `base` are multiples of; 0 if there is no distance.
 fn unit_of(integers: &[i64], base: i64) -> i64 {
     let mut unit: u64 = 0;
     for integer in integers {
-        unit = greatest_common_divisor(integer.abs_diff(base), unit);
+        unit = greatest_common_divisor(integer.wrapping_sub(base).unsigned_abs(), unit);
         if unit == 1 {
             break;
         }
     }
-    i64::try_from(unit).unwrap_or(1).max(1)
+    // Only i64::MIN itself is too large: then there is no unit but 1.
+    i64::try_from(unit).unwrap_or(1)
 }
 
 fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
@@ -93,75 +289,4 @@ fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
         (a, b) = (b, remainder);
     }
     a
-}
-
-/// The prediction that leaves the fewest bits over, with its constant.
-fn best(integers: &[i64]) -> (Prediction, i64) {
-    let steps: Vec<i64> =
-        integers.iter().zip(integers.iter().skip(1)).map(|(a, b)| b.wrapping_sub(*a)).collect();
-    let candidates = [
-        (Prediction::Last, 0),
-        (Prediction::Constant, median(integers)),
-        (Prediction::Step, median(&steps)),
-        (Prediction::Line, 0),
-    ];
-    let cost = |(prediction, constant): &(Prediction, i64)| {
-        let bits = |residual: u64| 65u64.saturating_sub(residual.leading_zeros().into());
-        Predictor::new(*prediction, *constant).residuals(integers).map(bits).fold(0, u64::saturating_add)
-    };
-    candidates.into_iter().min_by_key(cost).unwrap_or((Prediction::Last, 0))
-}
-
-fn median(integers: &[i64]) -> i64 {
-    let mut sorted = integers.to_vec();
-    let middle = sorted.len() / 2;
-    if sorted.is_empty() { 0 } else { *sorted.select_nth_unstable(middle).1 }
-}
-
-/// Turns integers into residuals and back.
-struct Predictor {
-    prediction: Prediction,
-    constant: i64,
-    last: i64,
-    step: i64,
-    seen: u64,
-}
-
-impl Predictor {
-    fn new(prediction: Prediction, constant: i64) -> Self {
-        Self { prediction, constant, last: 0, step: 0, seen: 0 }
-    }
-
-    fn expected(&self) -> i64 {
-        match self.prediction {
-            Prediction::Constant => self.constant,
-            Prediction::Last => self.last,
-            // The first one has nothing before it.
-            Prediction::Step if self.seen == 0 => 0,
-            Prediction::Step => self.last.wrapping_add(self.constant),
-            Prediction::Line => self.last.wrapping_add(self.step),
-        }
-    }
-
-    fn see(&mut self, integer: i64) {
-        if self.seen > 0 {
-            self.step = integer.wrapping_sub(self.last);
-        }
-        self.last = integer;
-        self.seen = self.seen.saturating_add(1);
-    }
-
-    fn residuals(mut self, integers: &[i64]) -> impl Iterator<Item = u64> {
-        integers.iter().map(move |integer| {
-            let residual = zigzag(integer.wrapping_sub(self.expected()));
-            self.see(*integer);
-            residual
-        })
-    }
-
-    fn integer(&mut self, residual: u64) -> i64 {
-        let integer = self.expected().wrapping_add(unzigzag(residual));
-        self.see(integer);
-        integer
-    }
 }

@@ -1,21 +1,24 @@
 //! Samples as bytes: series-major columns, exact to the last bit.
 //!
 //! ```text
-//! head  version   1 byte (1)
+//! head  version   1 byte (2)
 //!       names     varint series; each: varint bytes shared with the name before, varint further bytes, bytes
 //!                 (a name is the series' name, its labels' keys and values, each ended by 0xff)
-//!       instants  varint lists; the lists (times.rs)
-//!       columns   for every series the varint number of its list, and its column (column.rs)
-//! body            tokens and raw bits of the columns (residuals.rs)
+//!       columns   varint lists of instants; then lists and columns (column.rs): the flags of all, the scales of
+//!                 the columns, the numbers of all
+//! body            what the columns' predictions left over (residuals.rs), as symbols and raw bits (model.rs)
 //! ```
-//! The head repeats itself and is worth compressing; the body is not.
+//! The head repeats itself and is worth compressing; the body is not. A column is scaled to integers (scale.rs), each
+//! is predicted (prediction.rs), and of what is left over the share of other columns is taken away (kin.rs).
 
 pub(crate) mod bits;
 mod column;
+mod kin;
+mod model;
 pub(crate) mod names;
+mod prediction;
 mod residuals;
 pub(crate) mod scale;
-mod times;
 
 use crate::{
     limits::BODY_DECOMPRESSED_BYTES_MAX,
@@ -23,9 +26,11 @@ use crate::{
     time::TimestampMs,
 };
 use bits::{Reader, put_varint};
+use column::{Decoder, Encoder, Values};
 pub use names::text_bytes;
+use scale::Scale;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Bytes of all names and labels together, before shared beginnings are left out: twice what a body can hold.
 pub const TEXT_BYTES_MAX: usize = 2 * BODY_DECOMPRESSED_BYTES_MAX;
 /// Lists of instants that a series is compared with: each of thousands with a list of its own must not be quadratic.
@@ -67,17 +72,17 @@ pub fn encode(series: &[SeriesSamples]) -> Columns<Vec<u8>> {
 
 /// Appends lists of samples without the names of their series.
 fn encode_samples<'a>(series: impl Iterator<Item = &'a [Sample]>, out: &mut Columns<Vec<u8>>) {
+    let series: Vec<&[Sample]> = series.collect();
     let mut lists: Vec<Vec<i64>> = Vec::new();
-    let mut columns = Vec::new();
-    for samples in series {
-        let list = list_of(&mut lists, samples);
-        put_varint(&mut columns, list as u64);
+    let list_numbers: Vec<usize> = series.iter().map(|samples| list_of(&mut lists, samples)).collect();
+    let mut encoder = Encoder::default();
+    lists.iter().for_each(|list| encoder.instants(list));
+    for (samples, list) in series.iter().zip(list_numbers) {
         let values: Vec<f64> = samples.iter().map(|sample| sample.value).collect();
-        column::encode(&values, &mut columns, &mut out.body);
+        encoder.values(&values, list);
     }
     put_varint(&mut out.head, lists.len() as u64);
-    lists.iter().for_each(|list| times::encode(list, &mut out.head));
-    out.head.append(&mut columns);
+    encoder.finish(&mut out.head, &mut out.body);
 }
 
 /// The number of a series' list of instants. Series of one host are read together, so it is mostly the last one's.
@@ -111,40 +116,49 @@ pub fn decode(columns: Columns<&[u8]>, samples_max: usize) -> Result<Vec<SeriesS
 }
 
 /// Reads the lists of samples of so many series.
-fn decode_samples(
+fn decode_samples<'a>(
     series: usize,
-    head: &mut Reader<'_>,
-    body: &mut Reader<'_>,
+    head: &mut Reader<'a>,
+    body: &mut Reader<'a>,
     samples_max: usize,
 ) -> Result<Vec<Vec<Sample>>, CodecError> {
-    let lists = decode_lists(head, series, samples_max)?;
+    let lists = head.length(series)?;
+    let mut decoder = Decoder::new(lists, series, head, body)?;
+    let mut left = samples_max;
+    let mut instants = Vec::new();
+    for _ in 0..lists {
+        let list = decoder.instants(left)?;
+        left = left.saturating_sub(list.len());
+        instants.push(list);
+    }
     let mut left = samples_max;
     let mut columns = Vec::with_capacity(series);
     for _ in 0..series {
-        let list = head.length(lists.len().saturating_sub(1))?;
-        let times = lists.get(list).ok_or(CodecError::Malformed("a series without instants"))?;
+        let (list, flags) = decoder.list(lists)?;
+        let times = instants.get(list).ok_or(CodecError::Malformed("a series without instants"))?;
         left = left.checked_sub(times.len()).ok_or(CodecError::TooLarge)?;
-        let values = column::decode(times.len(), head, body)?;
-        let sample = |(time, value): (&i64, f64)| Sample { time: TimestampMs(*time), value };
-        columns.push(times.iter().zip(values).map(sample).collect());
+        columns.push(samples(times, decoder.values(flags, times.len())?));
     }
+    decoder.finish()?;
     Ok(columns)
 }
 
-fn decode_lists(
-    head: &mut Reader<'_>,
-    lists_max: usize,
-    samples_max: usize,
-) -> Result<Vec<Vec<i64>>, CodecError> {
-    let count = head.length(lists_max)?;
-    let mut left = samples_max;
-    let mut lists = Vec::new();
-    for _ in 0..count {
-        let list = times::decode(head, left)?;
-        left = left.saturating_sub(list.len());
-        lists.push(list);
+fn samples(times: &[i64], values: Values<'_>) -> Vec<Sample> {
+    let sample = |time: &i64, value| Sample { time: TimestampMs(*time), value };
+    match values {
+        Values::Same(value) => times.iter().map(|time| sample(time, value)).collect(),
+        // The usual scales have loops of their own.
+        Values::Each(Scale::Divided(0), integers) => {
+            times.iter().zip(integers).map(|(time, integer)| sample(time, *integer as f64)).collect()
+        }
+        Values::Each(Scale::Divided(e), integers) => {
+            let power = scale::power_of_ten(e);
+            times.iter().zip(integers).map(|(time, integer)| sample(time, *integer as f64 / power)).collect()
+        }
+        Values::Each(scale, integers) => {
+            times.iter().zip(integers).map(|(time, integer)| sample(time, scale.to_value(*integer))).collect()
+        }
     }
-    Ok(lists)
 }
 
 #[cfg(test)]

@@ -19,12 +19,15 @@ pub enum Scale {
     Divided(u8),
     /// `n × 10^-e`
     Multiplied(u8),
+    /// `n / 1000 / 1000`: microseconds that became milliseconds on their way to seconds.
+    Twice,
     /// The bits, in the order of numbers.
     Bits,
 }
 
 const MULTIPLIED: u8 = 16;
 const BITS: u8 = 32;
+const TWICE: u8 = 33;
 
 impl Scale {
     /// The finest scale that gives every value back bit by bit.
@@ -34,7 +37,12 @@ impl Scale {
         if let Some(e) = exponent(values, divided) {
             return Self::Divided(e);
         }
-        exponent(values, multiplied).map_or(Self::Bits, Self::Multiplied)
+        if let Some(e) = exponent(values, multiplied) {
+            return Self::Multiplied(e);
+        }
+        let is_twice =
+            |value: &f64| scaled(*value, 6).is_some_and(|n| (n / 1e3 / 1e3).to_bits() == value.to_bits());
+        if values.iter().all(is_twice) { Self::Twice } else { Self::Bits }
     }
 
     /// One byte that stands for it.
@@ -43,6 +51,7 @@ impl Scale {
             Self::Divided(e) => e,
             Self::Multiplied(e) => e.saturating_add(MULTIPLIED),
             Self::Bits => BITS,
+            Self::Twice => TWICE,
         }
     }
 
@@ -52,6 +61,7 @@ impl Scale {
             0..MULTIPLIED => Some(Self::Divided(byte)),
             MULTIPLIED..BITS => Some(Self::Multiplied(byte.saturating_sub(MULTIPLIED))),
             BITS => Some(Self::Bits),
+            TWICE => Some(Self::Twice),
             _ => None,
         }
     }
@@ -59,9 +69,8 @@ impl Scale {
     /// A value as an integer.
     pub fn to_integer(self, value: f64) -> i64 {
         match self {
-            Self::Divided(e) | Self::Multiplied(e) => {
-                (value * power(&POWERS, e.into())).round_ties_even() as i64
-            }
+            Self::Divided(e) | Self::Multiplied(e) => rounded(value * power(&POWERS, e.into())) as i64,
+            Self::Twice => rounded(value * 1e6) as i64,
             Self::Bits => ordered(value.to_bits().cast_signed()),
         }
     }
@@ -71,6 +80,7 @@ impl Scale {
         match self {
             Self::Divided(e) => integer as f64 / power(&POWERS, e.into()),
             Self::Multiplied(e) => integer as f64 * power(&INVERSES, e.into()),
+            Self::Twice => integer as f64 / 1e3 / 1e3,
             Self::Bits => f64::from_bits(ordered(integer).cast_unsigned()),
         }
     }
@@ -81,15 +91,31 @@ fn ordered(bits: i64) -> i64 {
     if bits < 0 { bits ^ i64::MAX } else { bits }
 }
 
+/// `10^e`
+pub fn power_of_ten(e: u8) -> f64 {
+    power(&POWERS, e.into())
+}
+
 fn power(powers: &[f64; 16], e: usize) -> f64 {
     powers.get(e).copied().unwrap_or(1.0)
 }
 
 /// `value × 10^e` as a whole number, if it is exact in an `f64`.
 fn scaled(value: f64, e: usize) -> Option<f64> {
-    let n = (value * power(&POWERS, e)).round_ties_even();
+    let n = rounded(value * power(&POWERS, e));
     // By way of an integer, as it is stored: that has one zero only.
     (n.abs() <= EXACT_MAX).then_some(n as i64 as f64)
+}
+
+/// To the nearest whole number, the even one of two. Without an instruction for it that is a call; adding and
+/// taking away a number whose last digit is 1 rounds, too.
+fn rounded(value: f64) -> f64 {
+    const LAST_DIGIT_IS_ONE: f64 = 6_755_399_441_055_744.0;
+    if value.abs() < 2_251_799_813_685_248.0 {
+        value + LAST_DIGIT_IS_ONE - LAST_DIGIT_IS_ONE
+    } else {
+        value.round_ties_even()
+    }
 }
 
 /// The smallest exponent at which `back` gives every value.

@@ -77,14 +77,14 @@ fn instants_and_names_survive() {
 
 #[test]
 fn an_hour_of_what_stands_still_or_goes_steadily_costs_a_few_bytes() {
-    assert!(survives(&[steady([42.5; 360])]) < 25);
+    assert!(survives(&[steady([42.5; 360])]) < 32);
     assert!(survives(&[steady((0..360).map(|n| 1e9 + f64::from(n) * 1_500.0))]) < 35);
 }
 
 #[test]
 fn noise_of_so_many_bits_costs_little_more_than_so_many_bits() {
     let bytes = survives(&[steady(noise(7).take(3_600).map(|n| (n % 256) as f64))]);
-    assert!(bytes < 3_600 + 120, "{bytes}");
+    assert!(bytes < 3_600 + 130, "{bytes}");
     let bytes = survives(&[steady(noise(7).take(3_600).map(|n| f64::from(u8::from(n % 16 == 0))))]);
     assert!(bytes < 260, "{bytes}: the entropy of 1 in 16 is 0.34 bits");
 }
