@@ -239,6 +239,16 @@ pub fn drop_unlisted_data(sql: &impl Sql) -> Result<(), SqlError> {
     sql.exec("DELETE FROM block_data WHERE id NOT IN (SELECT id FROM blocks)", &[]).map(|_| ())
 }
 
+/// Bytes of all blocks in R2.
+pub fn remote_bytes(sql: &impl Sql) -> Result<u64, SqlError> {
+    let rows = sql.exec("SELECT coalesce(sum(bytes), 0) FROM blocks WHERE place = 1", &[])?;
+    let Some(row) = rows.into_iter().next() else {
+        return Ok(0);
+    };
+    let [bytes] = columns(row)?;
+    bytes.integer().map(i64::unsigned_abs)
+}
+
 /// The bytes of a block that is here.
 pub fn local_data(sql: &impl Sql, id: i64) -> Result<Option<Vec<u8>>, SqlError> {
     let rows = sql.exec("SELECT data FROM block_data WHERE id = ?1", &[Value::Integer(id)])?;

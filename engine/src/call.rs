@@ -7,6 +7,7 @@ use crate::{
     query::{Evaluated, Evaluation},
     registry::HostRecord,
     series_limit::Fingerprint,
+    usage::ShardUsage,
 };
 use edgewatch_shared::{HostId, HostName, Labels, TimestampMs, series::SeriesSamples, wire::Facts};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -37,6 +38,8 @@ pub enum Request {
     Hosts,
     /// Report the counters; with `true`, make pending ones durable first.
     Counters(bool),
+    /// Say what was used today and what is stored.
+    Usage,
     /// Say that it is there.
     Ping,
 }
@@ -119,6 +122,8 @@ pub enum Reply {
     Hosts(Vec<HostReport>),
     /// The durable counters.
     Counters(Counters),
+    /// What was used today and what is stored.
+    Usage(ShardUsage),
 }
 
 /// Everything a shard holds of what was asked, at one instant: what is here as samples, what is in R2 by name.

@@ -33,6 +33,18 @@ pub enum Counter {
     CatalogueRowsWritten,
     /// Rows of the log that could not be sealed and were set aside.
     SetAside,
+    /// Calls of the shard, and its alarms.
+    ObjectRequests,
+    /// Milliseconds the shard was awake, estimated from above.
+    ObjectMs,
+    /// Rows read in the shard's SQLite, by its own count.
+    ShardRowsRead,
+    /// Rows read in D1, by its own count.
+    CatalogueRowsRead,
+    /// R2 operations of class A.
+    BlobWrites,
+    /// R2 operations of class B.
+    BlobReads,
 }
 
 /// Counts by what is counted.

@@ -5,6 +5,7 @@ use crate::{
     counters::Counters,
     head::ShardNumber,
     sql::{Sql, SqlError, Value, columns},
+    usage::DayStart,
 };
 use edgewatch_shared::{HostId, TimestampMs};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -23,6 +24,8 @@ pub struct Ledger {
     pub summarized: TimestampMs,
     /// Pushes since then.
     pub pushes_since_summary: u64,
+    /// The day whose usage is counted.
+    pub day: DayStart,
 }
 
 /// When a host last pushed, and its newest headline values by stored name.

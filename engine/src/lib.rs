@@ -35,6 +35,7 @@ pub mod jobs;
 pub mod ledger;
 pub mod planner;
 pub mod query;
+pub mod quota;
 pub mod registry;
 pub mod retention;
 pub mod rollup;
@@ -42,6 +43,7 @@ pub mod seal;
 pub mod series_limit;
 pub mod shard;
 pub mod sql;
+pub mod usage;
 pub mod wal;
 
 #[cfg(test)]

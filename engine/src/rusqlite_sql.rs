@@ -9,6 +9,7 @@ use std::{cell::Cell, rc::Rc};
 pub struct TestSql {
     connection: Rc<Connection>,
     rows_written: Rc<Cell<u64>>,
+    rows_read: Rc<Cell<u64>>,
     /// Statements to let pass before every further one fails; `None` for no failure.
     pub failing_after: Rc<Cell<Option<u32>>>,
     /// What to give out as the size of the database, instead of its own.
@@ -20,6 +21,7 @@ impl TestSql {
         Self {
             connection: Rc::new(Connection::open_in_memory().unwrap()),
             rows_written: Rc::default(),
+            rows_read: Rc::default(),
             failing_after: Rc::default(),
             size_bytes: Rc::default(),
         }
@@ -65,6 +67,8 @@ impl Sql for TestSql {
             .collect::<Result<Vec<Row>, _>>()
             .map_err(to_error)?;
         self.rows_written.set(self.rows_written.get() + (self.connection.total_changes() - before));
+        // What was passed over is not known here.
+        self.rows_read.set(self.rows_read.get() + rows.len() as u64);
         Ok(rows)
     }
 
@@ -78,6 +82,10 @@ impl Sql for TestSql {
 
     fn rows_written(&self) -> u64 {
         self.rows_written.get()
+    }
+
+    fn rows_read(&self) -> u64 {
+        self.rows_read.get()
     }
 
     fn size_bytes(&self) -> u64 {

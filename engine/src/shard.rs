@@ -27,6 +27,7 @@ use edgewatch_shared::{
 };
 
 mod catalogue;
+mod metering;
 mod reading;
 mod sealing;
 #[cfg(test)]
@@ -60,8 +61,10 @@ pub struct Shard<S> {
     ledger: Ledger,
     /// Counters as the last stored copy of the ledger has them: what `/metrics` shows.
     durable: Counters,
-    /// Rows of [`Sql::rows_written`] that the ledger has counted.
-    rows_counted: u64,
+    /// Rows written and read, by [`Sql`], that the ledger has counted.
+    rows_counted: (u64, u64),
+    /// When this incarnation was last called.
+    last_woken: Option<TimestampMs>,
     /// Built when somebody lists the hosts.
     newest: Option<NewestByHost>,
     /// The highest id of the blocks that are listed…
@@ -102,7 +105,8 @@ impl<S: Sql> Shard<S> {
             series_limit: SeriesLimit::open(&sql)?,
             durable: ledger.counters.clone(),
             ledger,
-            rows_counted: 0,
+            rows_counted: (0, 0),
+            last_woken: None,
             newest: None,
             last_block,
             newest_block_id: last_block,
@@ -119,6 +123,7 @@ impl<S: Sql> Shard<S> {
         now: TimestampMs,
         instance: &mut Instance,
     ) -> Result<Reply, ShardError> {
+        self.woken(now);
         self.ledger.counters.merge(&call.counted);
         match call.request {
             Request::Push(push) => self.push(push, now, instance).map(|()| Reply::Pushed),
@@ -128,6 +133,7 @@ impl<S: Sql> Shard<S> {
             Request::Delete(host) => self.set_state(host, HostState::Deleted).map(|()| Reply::Done),
             Request::Hosts => self.hosts().map(Reply::Hosts),
             Request::Counters(store) => self.counters(store).map(Reply::Counters),
+            Request::Usage => self.usage().map(Reply::Usage),
             Request::Ping => Ok(Reply::Done),
         }
     }
@@ -299,12 +305,6 @@ impl<S: Sql> Shard<S> {
             self.durable = self.ledger.counters.clone();
         }
         Ok(self.durable.clone())
-    }
-
-    fn count_rows(&mut self) {
-        let rows = self.sql.rows_written();
-        self.ledger.counters.add(Counter::ShardRowsWritten, rows.saturating_sub(self.rows_counted));
-        self.rows_counted = rows;
     }
 }
 

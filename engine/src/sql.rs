@@ -76,6 +76,9 @@ pub trait Sql {
     /// Rows written since the shard was opened, by the storage's own count.
     fn rows_written(&self) -> u64;
 
+    /// Rows read since the shard was opened, by the storage's own count.
+    fn rows_read(&self) -> u64;
+
     /// Size of the database in bytes.
     fn size_bytes(&self) -> u64;
 }

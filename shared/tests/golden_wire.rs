@@ -5,7 +5,7 @@ use edgewatch_shared::{
     Labels, Sample, Series, TimestampMs,
     wire::{
         EnrollBody, EnrollReply, ErrorBody, Facts, HostNamesReply, HostsReply, MetricsBody, PushReply,
-        QueryReply,
+        QueryReply, UsageReply,
         push::{
             self, DictionaryId, MetricsSection, PushFrame, ReadingRange, StreamId, encode_columns,
             encode_series,
@@ -33,6 +33,7 @@ const GOLDEN: &[(&str, Reprint, &str)] = &[
     same("hosts_reply.json", reprinted::<HostsReply>),
     same("host_names_reply.json", reprinted::<HostNamesReply>),
     same("query_reply.json", reprinted::<QueryReply>),
+    same("usage_reply.json", reprinted::<UsageReply>),
 ];
 
 const fn same(file: &'static str, reprint: Reprint) -> (&'static str, Reprint, &'static str) {

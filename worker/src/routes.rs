@@ -38,6 +38,8 @@ pub enum Endpoint {
     Ready,
     /// Self-metrics.
     SelfMetrics,
+    /// What was used today, next to the plan's quotas.
+    Usage,
 }
 
 /// One row of the table.
@@ -73,6 +75,7 @@ pub const ROUTES: &[Route] = &[
     Route { id: 8, method: "GET", path: "/healthz", access: Access::Public, body_bytes_max: 0, endpoint: Endpoint::Health },
     Route { id: 9, method: "GET", path: "/readyz", access: Access::Public, body_bytes_max: 0, endpoint: Endpoint::Ready },
     Route { id: 10, method: "GET", path: "/metrics", access: Access::Public, body_bytes_max: 0, endpoint: Endpoint::SelfMetrics },
+    Route { id: 12, method: "GET", path: "/api/v1/usage", access: Access::Scope(Scope::Read), body_bytes_max: 0, endpoint: Endpoint::Usage },
 ];
 
 impl Route {

@@ -1,6 +1,7 @@
 //! What a deployer sets: the secrets and the variables of `wrangler.toml`.
 
 use crate::api_error::ApiError;
+use edgewatch_engine::quota::Plan;
 use edgewatch_shared::{ErrorCode, keys::Keyring, limits::SECRET_BYTES_MIN};
 use std::{cell::RefCell, rc::Rc};
 use worker::Env;
@@ -11,6 +12,8 @@ pub struct Settings {
     pub keyring: Keyring,
     /// `CORS_ORIGINS`: origins that pages may call the API from, separated by commas; none by default.
     pub cors_origins: Vec<String>,
+    /// `PLAN`: `free` (default) or `paid`.
+    pub plan: Plan,
 }
 
 thread_local! {
@@ -43,6 +46,16 @@ impl Settings {
         })?;
         let origins = text("CORS_ORIGINS").unwrap_or_default();
         let origins = origins.split(',').map(str::trim).filter(|origin| !origin.is_empty());
-        Ok(Self { keyring, cors_origins: origins.map(ToOwned::to_owned).collect() })
+        let plan = plan(env).map_err(|text| {
+            let message = format!("PLAN in wrangler.toml is {text:?}; it must be free or paid");
+            ApiError::new(ErrorCode::Misconfigured, message)
+        })?;
+        Ok(Self { keyring, cors_origins: origins.map(ToOwned::to_owned).collect(), plan })
     }
+}
+
+/// The plan that the Worker runs on, or the text that is none.
+pub fn plan(env: &Env) -> Result<Plan, String> {
+    let text = env.var("PLAN").map(|value| value.to_string()).unwrap_or_default();
+    if text.is_empty() { Ok(Plan::default()) } else { Plan::parse(&text).ok_or(text) }
 }

@@ -2,6 +2,8 @@
 //! rule is checked here beyond what a type can say ([`crate::validate`] checks the rest).
 
 pub mod push;
+mod usage;
 mod v1;
 
+pub use usage::*;
 pub use v1::*;

@@ -6,6 +6,7 @@ mod hosts;
 mod metrics;
 mod query;
 mod self_metrics;
+mod usage;
 
 use crate::{
     api_error::ApiError,
@@ -71,5 +72,6 @@ pub async fn handle(ask: Ask<'_>) -> Result<Reply, ApiError> {
         Endpoint::Health => Ok(health::health(&ask)),
         Endpoint::Ready => health::ready(ask).await,
         Endpoint::SelfMetrics => self_metrics::scrape(ask).await,
+        Endpoint::Usage => usage::today(ask).await,
     }
 }

@@ -79,6 +79,20 @@ fn exposition(totals: &Counters) -> String {
     family(&mut text, rows, "counter", "Rows written, by the storage's own count, alarms included.");
     line(&mut text, rows, "{store=\"shard\"}", totals.get(Counter::ShardRowsWritten));
     line(&mut text, rows, "{store=\"d1\"}", totals.get(Counter::CatalogueRowsWritten));
+    let rows = "edgewatch_storage_rows_read_total";
+    family(&mut text, rows, "counter", "Rows read, by the storage's own count.");
+    line(&mut text, rows, "{store=\"shard\"}", totals.get(Counter::ShardRowsRead));
+    line(&mut text, rows, "{store=\"d1\"}", totals.get(Counter::CatalogueRowsRead));
+    let operations = "edgewatch_r2_operations_total";
+    family(&mut text, operations, "counter", "Operations of R2, by the class they are billed in.");
+    line(&mut text, operations, "{class=\"a\"}", totals.get(Counter::BlobWrites));
+    line(&mut text, operations, "{class=\"b\"}", totals.get(Counter::BlobReads));
+    let requests = "edgewatch_object_requests_total";
+    family(&mut text, requests, "counter", "Calls of shards, and their alarms.");
+    line(&mut text, requests, "", totals.get(Counter::ObjectRequests));
+    let awake = "edgewatch_object_milliseconds_total";
+    family(&mut text, awake, "counter", "Milliseconds that shards were awake, estimated from above.");
+    line(&mut text, awake, "", totals.get(Counter::ObjectMs));
     text
 }
 

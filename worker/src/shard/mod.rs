@@ -87,6 +87,7 @@ impl DurableObject for Shard {
     async fn alarm(&self) -> Result<Response> {
         // Never an error: after six failures in a row the platform would give up on the alarm.
         self.object.alarm.set(Alarm::NotSet);
+        self.object.count_alarm();
         work::run_due_jobs(&self.object).await;
         work::arm(&self.object).await;
         Response::empty()
@@ -125,6 +126,16 @@ impl ShardObject {
             *open = None;
         }
         result
+    }
+
+    fn count_alarm(&self) {
+        let counted = self.with_shard(None, |shard, _| {
+            shard.woken(clock::now());
+            Ok(())
+        });
+        if let Err(error) = counted {
+            worker::console_error!("an alarm is not counted: {error}");
+        }
     }
 
     /// Counts what was done for the shard outside of it.

@@ -22,6 +22,7 @@ pub struct ObjectSql {
     sql: SqlStorage,
     storage: TransactionalStorage,
     rows_written: Cell<u64>,
+    rows_read: Cell<u64>,
 }
 
 impl ObjectSql {
@@ -30,7 +31,12 @@ impl ObjectSql {
         let storage = state.storage();
         let sql = storage.sql();
         let storage: &JsValue = storage.as_raw().as_ref();
-        Self { sql, storage: storage.clone().unchecked_into(), rows_written: Cell::new(0) }
+        Self {
+            sql,
+            storage: storage.clone().unchecked_into(),
+            rows_written: Cell::new(0),
+            rows_read: Cell::new(0),
+        }
     }
 }
 
@@ -43,6 +49,7 @@ impl Sql for ObjectSql {
             rows.push(row.map_err(failed)?.into_iter().map(from_storage).collect::<Result<Row, _>>()?);
         }
         self.rows_written.set(self.rows_written.get().saturating_add(cursor.rows_written() as u64));
+        self.rows_read.set(self.rows_read.get().saturating_add(cursor.rows_read() as u64));
         Ok(rows)
     }
 
@@ -63,6 +70,10 @@ impl Sql for ObjectSql {
 
     fn rows_written(&self) -> u64 {
         self.rows_written.get()
+    }
+
+    fn rows_read(&self) -> u64 {
+        self.rows_read.get()
     }
 
     fn size_bytes(&self) -> u64 {

@@ -1,5 +1,7 @@
 //! Sealed objects in R2. Objects are created once and never changed.
 
+use crate::counting;
+use edgewatch_engine::counters::Counter;
 use worker::{Bucket, Conditional, Env, Range};
 
 /// The bucket, if one is bound: without it blocks stay in their shards.
@@ -12,6 +14,7 @@ pub async fn create(bucket: &Bucket, key: &str, bytes: &[u8]) -> Result<(), Stri
     faults()?;
     #[cfg(feature = "test-hooks")]
     crate::test_hooks::wait_if_asked().await;
+    counting::add(Counter::BlobWrites, 1);
     let create_only = Conditional { etag_does_not_match: Some("*".to_owned()), ..Conditional::default() };
     let put = bucket.put(key, bytes.to_vec()).only_if(create_only).execute().await;
     match put.map_err(|error| format!("put {key}: {error}"))? {
@@ -26,6 +29,7 @@ pub async fn create(bucket: &Bucket, key: &str, bytes: &[u8]) -> Result<(), Stri
 /// An object's bytes; `None` if there is no such object.
 pub async fn read(bucket: &Bucket, key: &str) -> Result<Option<Vec<u8>>, String> {
     faults()?;
+    counting::add(Counter::BlobReads, 1);
     let failed = |error| format!("get {key}: {error}");
     let Some(object) = bucket.get(key).execute().await.map_err(failed)? else { return Ok(None) };
     let Some(body) = object.body() else { return Ok(None) };
@@ -40,6 +44,7 @@ pub async fn read_range(
     length: u64,
 ) -> Result<Option<Vec<u8>>, String> {
     faults()?;
+    counting::add(Counter::BlobReads, 1);
     let failed = |error| format!("get {length} bytes of {key} from {offset}: {error}");
     let range = Range::OffsetWithLength { offset, length };
     let Some(object) = bucket.get(key).range(range).execute().await.map_err(failed)? else { return Ok(None) };
@@ -50,6 +55,7 @@ pub async fn read_range(
 /// Whether R2 answers.
 pub async fn ping(bucket: &Bucket) -> Result<(), String> {
     faults()?;
+    counting::add(Counter::BlobReads, 1);
     bucket.head("ping").await.map(|_| ()).map_err(|error| error.to_string())
 }
 

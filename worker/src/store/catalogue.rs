@@ -98,6 +98,14 @@ impl Catalogue {
         self.rows::<One>("SELECT 1 AS one", &[]).await.map(|_| ())
     }
 
+    /// Bytes of the database.
+    pub async fn size_bytes(&self) -> Result<u64, ApiError> {
+        faults()?;
+        let result = self.bound("SELECT 1 AS one", &[])?.all().await.map_err(unavailable)?;
+        count_rows(&result);
+        Ok(result.meta().ok().flatten().and_then(|meta| meta.size_after).unwrap_or_default() as u64)
+    }
+
     /// Every host, by name.
     pub async fn hosts(&self) -> Result<Vec<HostRow>, ApiError> {
         self.rows("SELECT id, name, revoked, facts, tags FROM hosts ORDER BY name, id", &[]).await
@@ -323,8 +331,9 @@ impl Catalogue {
 }
 
 fn count_rows(result: &D1Result) {
-    let rows = result.meta().ok().flatten().and_then(|meta| meta.rows_written).unwrap_or_default();
-    counting::add(Counter::CatalogueRowsWritten, rows as u64);
+    let Some(meta) = result.meta().ok().flatten() else { return };
+    counting::add(Counter::CatalogueRowsWritten, meta.rows_written.unwrap_or_default() as u64);
+    counting::add(Counter::CatalogueRowsRead, meta.rows_read.unwrap_or_default() as u64);
 }
 
 fn number(value: i64) -> JsValue {
