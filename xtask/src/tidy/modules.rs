@@ -51,7 +51,7 @@ fn is_crate_root(path: &str) -> bool {
     let parts: Vec<_> = path.split('/').collect();
     match parts.as_slice() {
         [.., "src", "lib.rs" | "main.rs"] | [.., "src", "bin", _] => true,
-        [.., "tests" | "benches" | "examples", _] => !parts.contains(&"src"),
+        [.., "tests" | "benches" | "examples" | "fuzz_targets", _] => !parts.contains(&"src"),
         [_, "build.rs"] => true,
         _ => false,
     }
@@ -112,6 +112,7 @@ mod tests {
             ("a/build.rs", ""),
             ("a/tests/whole.rs", "mod fixture;"),
             ("a/tests/fixture/mod.rs", ""),
+            ("a/fuzz_targets/decoder.rs", ""),
         ]);
         assert_eq!(every_file_has_a_parent_module(&tree), []);
     }
