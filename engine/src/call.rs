@@ -7,9 +7,14 @@ use crate::{
     query::{Evaluated, Evaluation},
     registry::HostRecord,
     series_limit::Fingerprint,
+    streams::Identity,
     usage::ShardUsage,
 };
-use edgewatch_shared::{HostId, HostName, Labels, TimestampMs, series::SeriesSamples, wire::Facts};
+use edgewatch_shared::{
+    HostId, HostName, Labels, Series, TimestampMs,
+    series::SeriesSamples,
+    wire::{Facts, push::DictionaryId},
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// A request, with what its Worker instance has counted since its last call.
@@ -65,16 +70,60 @@ pub struct Push {
     pub sender: Sender,
     /// What the sender knows of itself, if it said so.
     pub facts: Option<Facts>,
-    /// Samples in the frame. 0: there is no frame, only the sender is checked.
-    pub samples: u32,
     /// Samples left out because they lie outside the window of time.
-    pub refused: u32,
-    /// Fingerprints of the series in the frame.
+    pub outside_window: u32,
+    /// The samples. Without any, only the sender is checked.
+    pub payload: Option<Payload>,
+}
+
+/// Samples on their way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Payload {
+    /// With their names, from a sender that numbers nothing.
+    Named(Named),
+    /// In the order of a series list, from a sender that numbers its readings.
+    Listed(Listed),
+}
+
+/// Samples with their names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Named {
+    /// How many.
+    pub samples: u32,
+    /// Fingerprints of their series.
     pub series: Vec<Fingerprint>,
     /// Newest headline values by stored name.
     pub newest: Vec<(String, f64)>,
     /// The batch ([`crate::frame::Frame`]).
     pub frame: Vec<u8>,
+}
+
+/// Samples in the order of a series list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Listed {
+    /// How many. There may be none left, where all lay outside the window of time.
+    pub samples: u32,
+    /// What the push is known by.
+    pub identity: Identity,
+    /// The list's id.
+    pub dictionary: DictionaryId,
+    /// The list, if it came along.
+    pub series: Option<Vec<Series>>,
+    /// For every series of the list its newest value.
+    pub newest: Vec<Option<f64>>,
+    /// The columns ([`edgewatch_shared::wire::push::decode_columns`]), as they are stored.
+    pub columns: Vec<u8>,
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pushed {
+    /// Samples that are durable now and were not before.
+    pub ingested: u32,
+    /// Samples that came again.
+    pub repeated: u32,
+    /// Samples left out because they lie outside the window of time, or because there is no room for their series.
+    pub refused: u32,
 }
 
 /// Which samples.
@@ -113,7 +162,7 @@ pub struct Enroll {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Reply {
     /// The batch is durable.
-    Pushed,
+    Pushed(Pushed),
     /// The samples.
     Read(ReadReply),
     /// It is done.
@@ -183,9 +232,31 @@ pub enum ShardError {
     /// No room for another host.
     #[error("the shard has its full number of hosts")]
     Full,
-    /// No room for another series of this host.
-    #[error("the host has its full number of active series")]
+    /// No room for another series, of this host or in the shard.
+    #[error("the host or its shard has its full number of active series")]
     TooManySeries,
+    /// The batch names a series list that is not here.
+    #[error("the shard does not have the series list that the push names")]
+    UnknownDictionary,
+    /// The batch has another number of columns than its list has series.
+    #[error("{columns} columns for a list of {series} series")]
+    Shape {
+        /// Columns.
+        columns: u64,
+        /// Series.
+        series: u64,
+    },
+    /// Other samples are stored under the same stream and readings.
+    #[error("readings {first} to {last} of the stream are stored with another content")]
+    IdentityConflict {
+        /// First reading.
+        first: u64,
+        /// Last reading.
+        last: u64,
+    },
+    /// More pushes wait for their commit than may.
+    #[error("too many pushes wait to be stored")]
+    Overloaded,
     /// A frame that no row can hold.
     #[error("the batch does not fit a row: {0}")]
     RowTooLarge(String),

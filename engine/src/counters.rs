@@ -31,7 +31,7 @@ pub enum Counter {
     ShardRowsWritten,
     /// Rows written to D1, by its own count.
     CatalogueRowsWritten,
-    /// Rows of the log that could not be sealed and were set aside.
+    /// Pushes of the log that could not be sealed and were set aside.
     SetAside,
     /// Calls of the shard, and its alarms.
     ObjectRequests,
@@ -45,6 +45,8 @@ pub enum Counter {
     BlobWrites,
     /// R2 operations of class B.
     BlobReads,
+    /// Samples that came again and were stored before.
+    SamplesRepeated,
 }
 
 /// Counts by what is counted.

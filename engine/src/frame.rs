@@ -31,17 +31,22 @@ pub enum FrameError {
 impl Frame {
     /// Encodes a batch.
     pub fn encode(batch: &Batch, deflater: &mut Deflater) -> Result<Self, FrameError> {
-        let bytes = chunk::encode(batch.series(), ZSTD_LEVEL, deflater)?;
-        if bytes.len() > ROW_BYTES_MAX {
-            return Err(FrameError::TooLarge(bytes.len()));
-        }
-        Ok(Self(bytes))
+        encode_series(batch.series(), deflater).map(Self)
     }
 
     /// The bytes, as stored.
     pub fn into_bytes(self) -> Vec<u8> {
         self.0
     }
+}
+
+/// Encodes samples as a frame does.
+pub fn encode_series(series: &[SeriesSamples], deflater: &mut Deflater) -> Result<Vec<u8>, FrameError> {
+    let bytes = chunk::encode(series, ZSTD_LEVEL, deflater)?;
+    if bytes.len() > ROW_BYTES_MAX {
+        return Err(FrameError::TooLarge(bytes.len()));
+    }
+    Ok(bytes)
 }
 
 /// Decodes the bytes of a frame.

@@ -23,8 +23,7 @@ impl HostHead {
     /// Takes in a row. Of two samples at one instant the later row's counts.
     pub fn insert(&mut self, row: Vec<SeriesSamples>) {
         for SeriesSamples { series, samples } in row {
-            let text_bytes = series.labels.iter().map(|(key, value)| key.len().saturating_add(value.len()));
-            let text_bytes = text_bytes.fold(series.name.len(), usize::saturating_add);
+            let text_bytes = series.text_bytes();
             let kept = self.series.entry(series).or_default();
             let mut grown = samples.len().saturating_mul(SAMPLE_BYTES);
             if kept.is_empty() {

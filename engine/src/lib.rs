@@ -29,8 +29,10 @@ pub mod call;
 pub mod chunk;
 pub mod compression;
 pub mod counters;
+pub mod dictionaries;
 pub mod frame;
 pub mod head;
+pub mod headlines;
 pub mod jobs;
 pub mod ledger;
 pub mod planner;
@@ -43,6 +45,7 @@ pub mod seal;
 pub mod series_limit;
 pub mod shard;
 pub mod sql;
+pub mod streams;
 pub mod usage;
 pub mod wal;
 

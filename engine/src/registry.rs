@@ -35,6 +35,13 @@ pub struct HostRecord {
     pub catalogued: bool,
 }
 
+impl HostRecord {
+    /// A host that just came, and that the catalogue does not know.
+    pub fn new(id: HostId, name: HostName, facts: Facts, tags: Vec<String>, enrolled: TimestampMs) -> Self {
+        Self { id, name, state: HostState::Active, facts, tags, enrolled, catalogued: false }
+    }
+}
+
 /// All hosts of a shard, held in memory as they are stored.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Registry {
@@ -94,6 +101,18 @@ impl Registry {
 
     /// Stores a host: 1 row.
     pub fn put(&mut self, sql: &impl Sql, host: HostRecord) -> Result<(), SqlError> {
+        Self::store(sql, &host)?;
+        self.remember(host);
+        Ok(())
+    }
+
+    /// Takes over a host that is, or is about to be, stored.
+    pub fn remember(&mut self, host: HostRecord) {
+        self.hosts.insert(host.id, host);
+    }
+
+    /// Stores a host without taking it over: 1 row.
+    pub fn store(sql: &impl Sql, host: &HostRecord) -> Result<(), SqlError> {
         let details = Details { name: host.name.clone(), facts: host.facts.clone(), tags: host.tags.clone() };
         let details = postcard::to_allocvec(&details).map_err(|error| SqlError(error.to_string()))?;
         let values = [
@@ -105,9 +124,7 @@ impl Registry {
         ];
         let upsert = "INSERT INTO hosts (id, state, enrolled_ms, catalogued, details) VALUES (?1, ?2, ?3, ?4, ?5) \
                       ON CONFLICT (id) DO UPDATE SET state = ?2, enrolled_ms = ?3, catalogued = ?4, details = ?5";
-        sql.exec(upsert, &values)?;
-        self.hosts.insert(host.id, host);
-        Ok(())
+        sql.exec(upsert, &values).map(|_| ())
     }
 
     /// Notes that the catalogue knows a host as `known` says, unless it changed since: 1 row.

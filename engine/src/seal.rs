@@ -9,13 +9,13 @@
 use crate::{
     block::{BlockWriter, Built},
     block_index::{self, BlockEntry, BlockName, Place, State},
-    compression::{Deflater, Inflater},
+    compression::Deflater,
     head::{HostHead, ShardNumber},
     ledger::NewestByHost,
     rollup::Resolution,
     series_limit::{Fingerprint, fingerprint},
     sql::{Sql, SqlError, Value},
-    wal::{RowHead, Wal, WalError},
+    wal::{Decoding, Partition, Place as LogPlace, PushHead, Unreadable, Wal},
 };
 use edgewatch_shared::{
     HostId, TimestampMs,
@@ -23,10 +23,15 @@ use edgewatch_shared::{
     series::SeriesSamples,
     time::{Day, Hour},
 };
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::ControlFlow,
+};
 
-/// Samples of one host that are decoded in a step, at least one row: 800 KB.
+/// Samples of one host that are decoded in a step, at least one push: 800 KB.
 const STEP_SAMPLES: u64 = 50_000;
+/// Samples that are read with one statement, at least one push.
+const READ_SAMPLES: u64 = 10_000;
 /// Bytes that they take decoded, texts included.
 const STEP_BYTES: usize = 4 << 20;
 /// Bytes of blocks that are being written, all together; beyond, the largest is closed.
@@ -59,24 +64,13 @@ impl Span {
     }
 }
 
-/// Rows of one host that do not decode, or whose samples no block can hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SetAside {
-    /// Where it lies in the partition.
-    pub seq: i64,
-    /// Whose it is.
-    pub host: HostId,
-    /// What is wrong with it.
-    pub why: String,
-}
-
 /// A partition on its way out of the log.
 pub struct Seal {
     shard: ShardNumber,
     partition: Hour,
     seqs: (i64, i64),
     /// What is still to be read, host by host, in order of arrival.
-    rows: VecDeque<(HostId, VecDeque<i64>)>,
+    pushes: VecDeque<(HostId, VecDeque<LogPlace>)>,
     writers: BTreeMap<Span, BlockWriter>,
     /// Blocks closed so far.
     parts: BTreeMap<Span, usize>,
@@ -84,32 +78,32 @@ pub struct Seal {
     stored: Vec<BlockEntry>,
     newest: NewestByHost,
     seen: BTreeMap<HostId, BTreeSet<Fingerprint>>,
-    set_aside: Vec<SetAside>,
+    /// What does not decode, or no block can hold.
+    set_aside: Vec<Unreadable>,
 }
 
 impl Seal {
     /// Begins to seal a partition that takes no more rows.
-    pub fn begin(sql: &impl Sql, wal: &Wal, shard: ShardNumber, partition: Hour) -> Result<Self, WalError> {
-        let heads = wal.row_heads(sql, partition)?;
-        let seqs = (heads.first().map_or(0, |row| row.seq), heads.last().map_or(0, |row| row.seq));
+    pub fn begin(sql: &impl Sql, wal: &Wal, shard: ShardNumber, partition: Hour) -> Result<Self, SqlError> {
+        let Partition { pushes: heads, unreadable, seqs } = wal.pushes(sql, partition)?;
         let mut newest = NewestByHost::new();
-        let mut rows: BTreeMap<HostId, VecDeque<i64>> = BTreeMap::new();
-        for RowHead { seq, host, keys } in heads {
-            newest.entry(host).or_default().update(keys.received, &keys.newest);
-            rows.entry(host).or_default().push_back(seq);
+        let mut pushes: BTreeMap<HostId, VecDeque<LogPlace>> = BTreeMap::new();
+        for PushHead { place, keys } in heads {
+            newest.entry(keys.host).or_default().update(keys.received, &keys.newest);
+            pushes.entry(keys.host).or_default().push_back(place);
         }
         Ok(Self {
             shard,
             partition,
             seqs,
-            rows: rows.into_iter().collect(),
+            pushes: pushes.into_iter().collect(),
             writers: BTreeMap::new(),
             parts: BTreeMap::new(),
             pending: VecDeque::new(),
             stored: Vec::new(),
             newest,
             seen: BTreeMap::new(),
-            set_aside: Vec::new(),
+            set_aside: unreadable,
         })
     }
 
@@ -120,7 +114,7 @@ impl Seal {
 
     /// Whether all is read and every block handed out.
     pub fn is_complete(&self) -> bool {
-        self.rows.is_empty() && self.writers.is_empty() && self.pending.is_empty()
+        self.pushes.is_empty() && self.writers.is_empty() && self.pending.is_empty()
     }
 
     /// Reads on: at most one host, and of that at most what fits a step. Once there is nothing more to read, closes one
@@ -129,23 +123,23 @@ impl Seal {
         &mut self,
         sql: &impl Sql,
         wal: &Wal,
-        inflater: &mut Inflater,
+        decoding: &mut Decoding<'_>,
         deflater: &mut Deflater,
     ) -> Result<(), SqlError> {
-        let Some((host, rows)) = self.rows.front_mut() else {
+        let Some((host, places)) = self.pushes.front_mut() else {
             let Some((span, writer)) = self.writers.pop_first() else { return Ok(()) };
             return self.close(span, writer, deflater);
         };
         let host = *host;
-        let (seqs, samples, set_aside) = read_rows(sql, wal, self.partition, (host, rows), inflater)?;
-        if rows.is_empty() {
-            self.rows.pop_front();
+        let (read, samples, set_aside) = read_pushes(sql, wal, (host, places), decoding)?;
+        if places.is_empty() {
+            self.pushes.pop_front();
         }
         self.set_aside.extend(set_aside);
         self.seen.entry(host).or_default().extend(samples.series().map(fingerprint));
         if let Err(why) = self.write(host, samples, deflater) {
-            let rows = seqs.into_iter().map(|seq| SetAside { seq, host, why: why.clone() });
-            self.set_aside.extend(rows);
+            let unwritten = read.into_iter().map(|place| Unreadable::of(host, place, why.clone()));
+            self.set_aside.extend(unwritten);
         }
         self.make_room(deflater)
     }
@@ -224,71 +218,67 @@ impl Seal {
     }
 
     /// What could not be sealed.
-    pub fn set_aside(&self) -> &[SetAside] {
+    pub fn set_aside(&self) -> &[Unreadable] {
         &self.set_aside
     }
 
     /// Writes the index, keeps what could not be sealed and drops the partition: to be called inside a transaction.
-    pub fn commit(&self, sql: &impl Sql, wal: &Wal) -> Result<(), WalError> {
+    pub fn commit(&self, sql: &impl Sql) -> Result<(), SqlError> {
         for entry in &self.stored {
             block_index::insert(sql, entry, State::Current)?;
         }
-        for row in &self.set_aside {
-            let data = match wal.data(sql, self.partition, row.seq) {
-                // Not even that can be read: what is wrong with it is kept all the same.
-                Err(WalError::Corrupt { .. }) => Vec::new(),
-                data => data?,
-            };
-            set_aside(sql, self.partition, row, data)?;
-        }
-        Ok(Wal::drop_partition(sql, self.partition)?)
+        self.set_aside.iter().try_for_each(|unreadable| set_aside(sql, unreadable))?;
+        Wal::drop_partition(sql, self.partition)
     }
 }
 
-/// Creates the table of rows that could not be sealed.
+/// Creates the table of what could not be sealed.
 pub fn create_table(sql: &impl Sql) -> Result<(), SqlError> {
     let table = "CREATE TABLE IF NOT EXISTS set_aside (id INTEGER PRIMARY KEY, partition INTEGER, seq INTEGER, \
                  host BLOB, why TEXT, data BLOB)";
     sql.exec(table, &[]).map(|_| ())
 }
 
-fn set_aside(sql: &impl Sql, partition: Hour, row: &SetAside, data: Vec<u8>) -> Result<(), SqlError> {
+fn set_aside(sql: &impl Sql, unreadable: &Unreadable) -> Result<(), SqlError> {
     let insert = "INSERT INTO set_aside (partition, seq, host, why, data) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let host = unreadable.push.map_or(Value::Null, |(host, _)| Value::Blob(host.as_bytes().to_vec()));
     let values = [
-        Value::Integer(partition.0),
-        Value::Integer(row.seq),
-        Value::Blob(row.host.as_bytes().to_vec()),
-        Value::Text(row.why.clone()),
-        Value::Blob(data),
+        Value::Integer(unreadable.hour.0),
+        Value::Integer(unreadable.seq),
+        host,
+        Value::Text(unreadable.why.clone()),
+        Value::Blob(Wal::raw(sql, unreadable)?),
     ];
     sql.exec(insert, &values).map(|_| ())
 }
 
-/// Decodes rows of a host from the front on until a step is full: which rows, what they hold, and which do not decode.
-fn read_rows(
+/// Decodes pushes of a host from the front on until a step is full: which, what they hold, and which do not decode.
+fn read_pushes(
     sql: &impl Sql,
     wal: &Wal,
-    partition: Hour,
-    (host, rows): (HostId, &mut VecDeque<i64>),
-    inflater: &mut Inflater,
-) -> Result<(Vec<i64>, HostHead, Vec<SetAside>), SqlError> {
+    (host, places): (HostId, &mut VecDeque<LogPlace>),
+    decoding: &mut Decoding<'_>,
+) -> Result<(Vec<LogPlace>, HostHead, Vec<Unreadable>), SqlError> {
     let mut samples = HostHead::default();
     let mut count: u64 = 0;
-    let (mut seqs, mut set_aside) = (Vec::new(), Vec::new());
-    while count < STEP_SAMPLES && samples.bytes() < STEP_BYTES {
-        let Some(seq) = rows.pop_front() else { break };
-        match wal.samples(sql, partition, seq, inflater) {
-            Ok(row) => {
-                let row_samples = row.iter().map(|entry| entry.samples.len() as u64);
-                count = row_samples.fold(count, u64::saturating_add);
-                samples.insert(row);
-                seqs.push(seq);
-            }
-            Err(WalError::Sql(error)) => return Err(error),
-            Err(error) => set_aside.push(SetAside { seq, host, why: error.to_string() }),
+    let (mut all, mut unreadable) = (Vec::new(), Vec::new());
+    while count < STEP_SAMPLES && samples.bytes() < STEP_BYTES && !places.is_empty() {
+        let mut read = Vec::new();
+        let mut read_samples: u64 = 0;
+        while read_samples < READ_SAMPLES && count.saturating_add(read_samples) < STEP_SAMPLES {
+            let Some(place) = places.pop_front() else { break };
+            read_samples = read_samples.saturating_add(place.samples.into());
+            read.push(place);
         }
+        count = count.saturating_add(read_samples);
+        unreadable.extend(wal.samples(sql, host, &read, decoding, &mut |found| {
+            samples.insert(found);
+            ControlFlow::Continue(())
+        })?);
+        all.extend(read);
     }
-    Ok((seqs, samples, set_aside))
+    all.retain(|place| unreadable.iter().all(|other: &Unreadable| other.push != Some((host, *place))));
+    Ok((all, samples, unreadable))
 }
 
 fn by_span(samples: HostHead, arrival: Hour) -> BTreeMap<Span, Vec<SeriesSamples>> {

@@ -6,10 +6,10 @@
 
 use crate::{
     block_index,
-    call::{Call, Enroll, HostReport, Push, Reply, Request, Sender, ShardError},
+    call::{Call, Enroll, HostReport, Reply, Request, ShardError},
     compression::{Deflater, Inflater},
     counters::{Counter, Counters},
-    frame,
+    dictionaries::{Dictionaries, DictionaryCache},
     head::{HeadRegistry, ShardNumber},
     jobs::{Job, JobKind, Jobs},
     ledger::{self, Ledger, NewestByHost},
@@ -17,17 +17,18 @@ use crate::{
     seal,
     series_limit::SeriesLimit,
     sql::{Sql, SqlError},
-    wal::{RowKeys, Wal, WalError},
+    streams::Streams,
+    wal::{Decoding, Wal, WalError},
 };
 use edgewatch_shared::{
-    HostId, RefusalReason, TimestampMs,
-    limits::{SHARD_HOSTS_MAX, SHARD_STORAGE_BYTES_MAX},
+    HostId, TimestampMs,
+    limits::{DICTIONARY_CACHE_BYTES_MAX, HEADS_BYTES_MAX, SHARD_HOSTS_MAX},
     time::Hour,
-    wire::Facts,
 };
 
 mod catalogue;
 mod metering;
+mod push;
 mod reading;
 mod sealing;
 #[cfg(test)]
@@ -48,6 +49,27 @@ pub struct Instance {
     pub inflater: Inflater,
     /// Compression.
     pub deflater: Deflater,
+    /// Decoded series lists.
+    pub dictionaries: DictionaryCache,
+}
+
+impl Default for Instance {
+    fn default() -> Self {
+        Self {
+            heads: HeadRegistry::new(HEADS_BYTES_MAX),
+            inflater: Inflater::default(),
+            deflater: Deflater::default(),
+            dictionaries: DictionaryCache::new(DICTIONARY_CACHE_BYTES_MAX),
+        }
+    }
+}
+
+impl Instance {
+    /// What decoding the log needs, and the rest.
+    fn decoding(&mut self) -> (Decoding<'_>, &mut Deflater) {
+        let decoding = Decoding { inflater: &mut self.inflater, dictionaries: &mut self.dictionaries };
+        (decoding, &mut self.deflater)
+    }
 }
 
 /// A shard on its storage.
@@ -58,6 +80,8 @@ pub struct Shard<S> {
     wal: Wal,
     jobs: Jobs,
     series_limit: SeriesLimit,
+    streams: Streams,
+    dictionaries: Dictionaries,
     ledger: Ledger,
     /// Counters as the last stored copy of the ledger has them: what `/metrics` shows.
     durable: Counters,
@@ -73,6 +97,8 @@ pub struct Shard<S> {
     newest_block_id: i64,
     bucket_is_bound: bool,
     working: Working,
+    /// What does not decode and was met since somebody last asked.
+    complaints: Vec<String>,
 }
 
 impl<S: Sql> Shard<S> {
@@ -92,7 +118,20 @@ impl<S: Sql> Shard<S> {
         block_index::create_table(&sql)?;
         block_index::drop_unlisted_data(&sql)?;
         seal::create_table(&sql)?;
-        let wal = Wal::open(&sql)?;
+        let mut wal = Wal::open(&sql)?;
+        let mut streams = Streams::open(&sql)?;
+        let mut dictionaries = Dictionaries::open(&sql)?;
+        // Everything since the last seal. What is in the snapshot already changes nothing.
+        let unreadable = wal.recover(&sql, &mut |push| {
+            let (host, hour) = (push.keys.host, push.place.hour);
+            let list = push.place.form.list();
+            if let Some(identity) = &push.keys.identity {
+                streams.record(host, identity, list, push.keys.received);
+            }
+            if let Some(id) = list {
+                dictionaries.note_use(host, id, hour);
+            }
+        })?;
         let stored = ledger::load(&sql)?;
         let ledger =
             wal.newest_ledger(&sql)?.filter(|in_log| in_log.version > stored.version).unwrap_or(stored);
@@ -103,6 +142,8 @@ impl<S: Sql> Shard<S> {
             wal,
             jobs: Jobs::open(&sql)?,
             series_limit: SeriesLimit::open(&sql)?,
+            streams,
+            dictionaries,
             durable: ledger.counters.clone(),
             ledger,
             rows_counted: (0, 0),
@@ -112,6 +153,7 @@ impl<S: Sql> Shard<S> {
             newest_block_id: last_block,
             bucket_is_bound: false,
             working: Working::default(),
+            complaints: unreadable.iter().map(ToString::to_string).collect(),
             sql,
         })
     }
@@ -126,7 +168,10 @@ impl<S: Sql> Shard<S> {
         self.woken(now);
         self.ledger.counters.merge(&call.counted);
         match call.request {
-            Request::Push(push) => self.push(push, now, instance).map(|()| Reply::Pushed),
+            Request::Push(push) => {
+                let answer = self.push_all(vec![push], now, instance).pop();
+                answer.ok_or_else(|| ShardError::Storage("a push went unanswered".into()))?.map(Reply::Pushed)
+            }
             Request::Read(read) => self.read(&read, instance).map(Reply::Read),
             Request::Enroll(enroll) => self.enroll(enroll, now).map(|()| Reply::Done),
             Request::Revoke(host) => self.set_state(host, HostState::Revoked).map(|()| Reply::Done),
@@ -141,6 +186,11 @@ impl<S: Sql> Shard<S> {
     /// Takes over what the shard's surroundings counted: alarms set, rows written to the catalogue.
     pub fn take_over(&mut self, counted: &Counters) {
         self.ledger.counters.merge(counted);
+    }
+
+    /// What does not decode and was met since this was last asked, to be told whoever runs this.
+    pub fn take_complaints(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.complaints)
     }
 
     /// The shard's number.
@@ -173,92 +223,11 @@ impl<S: Sql> Shard<S> {
         self.wal.partitions()
     }
 
-    fn push(&mut self, push: Push, now: TimestampMs, instance: &mut Instance) -> Result<(), ShardError> {
-        let sender = self.admit(&push.sender, push.facts, now)?;
-        let host = sender.record.id;
-        if push.samples > 0 && self.sql.size_bytes() > SHARD_STORAGE_BYTES_MAX {
-            return Err(ShardError::StorageFull);
-        }
-        let grown = self.series_limit.grown(&self.sql, host, &push.series)?;
-        let grown = grown.map_err(|_| ShardError::TooManySeries)?;
-
-        self.ledger.counters.add(Counter::Refused(RefusalReason::OutsideWindow), push.refused.into());
-        if push.samples > 0 {
-            self.ledger.counters.add(Counter::SamplesIngested, push.samples.into());
-            self.ledger.counters.add(Counter::BatchesIngested, 1);
-            self.ledger.pushes_since_summary = self.ledger.pushes_since_summary.saturating_add(1);
-            self.ledger.version = self.ledger.version.saturating_add(1);
-        }
-        self.count_rows();
-        let keys = RowKeys { received: now, samples: push.samples, newest: push.newest };
-        let (registry, wal) = (&mut self.registry, &mut self.wal);
-        let (sql, ledger) = (&self.sql, &self.ledger);
-        in_transaction(sql, || {
-            if sender.is_changed {
-                registry.put(sql, sender.record.clone())?;
-            }
-            if let Some(grown) = &grown {
-                SeriesLimit::store(sql, host, grown)?;
-            }
-            if push.samples > 0 {
-                wal.append(sql, host, &keys, ledger, push.frame.clone())?;
-            }
-            Ok(())
-        })?;
-
-        if let Some(grown) = grown {
-            self.series_limit.remember(host, grown);
-        }
-        if push.samples > 0 {
-            self.durable = self.ledger.counters.clone();
-            let inflater = &mut instance.inflater;
-            instance.heads.update(self.number, host, || frame::decode(&push.frame, inflater).ok());
-            if let Some(newest) = &mut self.newest {
-                newest.entry(host).or_default().update(now, &keys.newest);
-            }
-        }
-        Ok(())
-    }
-
-    /// Checks that a sender may push, and says what is to be noted of it.
-    fn admit(&self, sender: &Sender, facts: Option<Facts>, now: TimestampMs) -> Result<Admitted, ShardError> {
-        let id = match sender {
-            Sender::Host { id, .. } => *id,
-            Sender::Named(name) => HostId::of_name(name),
-        };
-        let known = self.registry.get(id).filter(|host| host.state != HostState::Deleted);
-        let record = match (sender, known) {
-            (_, Some(host)) if host.state == HostState::Revoked => return Err(ShardError::RevokedHost),
-            (Sender::Host { claimed: Some(claimed), .. }, Some(host))
-                if *claimed != host.name.as_str() && *claimed != host.id.to_string() =>
-            {
-                let registered = host.name.to_string();
-                return Err(ShardError::HostMismatch { claimed: claimed.clone(), registered });
-            }
-            (_, Some(host)) => host.clone(),
-            (Sender::Host { .. }, None) => return Err(ShardError::UnknownHost),
-            (Sender::Named(_), None) if self.registry.active_count() >= SHARD_HOSTS_MAX => {
-                return Err(ShardError::Full);
-            }
-            (Sender::Named(name), None) => {
-                let facts = facts.unwrap_or_default();
-                let record = new_host(id, name.clone(), facts, Vec::new(), now);
-                return Ok(Admitted { record, is_changed: true });
-            }
-        };
-        Ok(match facts {
-            Some(facts) if facts != record.facts => {
-                Admitted { record: HostRecord { facts, catalogued: false, ..record }, is_changed: true }
-            }
-            _ => Admitted { record, is_changed: false },
-        })
-    }
-
     fn enroll(&mut self, enroll: Enroll, now: TimestampMs) -> Result<(), ShardError> {
         if self.registry.active_count() >= SHARD_HOSTS_MAX {
             return Err(ShardError::Full);
         }
-        let host = new_host(enroll.id, enroll.name, enroll.facts, enroll.tags, now);
+        let host = HostRecord::new(enroll.id, enroll.name, enroll.facts, enroll.tags, now);
         // Whoever enrols a host tells the catalogue itself, which decides whether the name is free. Told by us as
         // well, it would hold the name against the very host that is being enrolled.
         self.registry.put(&self.sql, HostRecord { catalogued: true, ..host })?;
@@ -288,8 +257,8 @@ impl<S: Sql> Shard<S> {
         if self.newest.is_none() {
             let mut newest = ledger::load_newest(&self.sql)?;
             for hour in self.wal.partitions() {
-                for row in self.wal.row_heads(&self.sql, *hour)? {
-                    newest.entry(row.host).or_default().update(row.keys.received, &row.keys.newest);
+                for push in self.wal.pushes(&self.sql, *hour)?.pushes {
+                    newest.entry(push.keys.host).or_default().update(push.keys.received, &push.keys.newest);
                 }
             }
             newest.retain(|host, _| self.registry.is_listed(*host));
@@ -306,21 +275,6 @@ impl<S: Sql> Shard<S> {
         }
         Ok(self.durable.clone())
     }
-}
-
-struct Admitted {
-    record: HostRecord,
-    is_changed: bool,
-}
-
-fn new_host(
-    id: HostId,
-    name: edgewatch_shared::HostName,
-    facts: Facts,
-    tags: Vec<String>,
-    enrolled: TimestampMs,
-) -> HostRecord {
-    HostRecord { id, name, state: HostState::Active, facts, tags, enrolled, catalogued: false }
 }
 
 /// Runs `work` in a transaction and keeps its own error apart from the transaction's.
@@ -353,7 +307,6 @@ impl From<WalError> for ShardError {
         match error {
             WalError::Sql(error) => error.into(),
             WalError::RowTooLarge(_) => Self::RowTooLarge(error.to_string()),
-            WalError::Corrupt { .. } => Self::Corrupt(error.to_string()),
         }
     }
 }

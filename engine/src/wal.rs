@@ -1,69 +1,85 @@
-//! The write-ahead log: one table for every hour of *arrival*, one row for every push.
+//! The write-ahead log: one table for every hour of *arrival*, one row for every group of pushes committed together.
 //!
-//! A partition is never appended to once a later hour has begun, so it can be
-//! read in peace while it is sealed, and leaves by `DROP TABLE`, which writes no rows.
+//! A partition is never appended to once a later hour has begun, so it can be read in peace while it is sealed, and
+//! leaves by `DROP TABLE`, which writes no rows. Where the pushes of a host lie is remembered, so that a query reads
+//! these and no others.
+
+mod index;
+mod keys;
+mod read;
 
 use crate::{
-    compression::Inflater,
-    frame::{self, FrameError},
     ledger::Ledger,
     sql::{Sql, SqlError, Value, columns},
 };
-use edgewatch_shared::{HostId, TimestampMs, limits::ROW_BYTES_MAX, series::SeriesSamples, time::Hour};
-use serde::{Deserialize, Serialize};
-use std::ops::ControlFlow;
+use edgewatch_shared::{
+    HostId, TimestampMs,
+    limits::{ROW_BYTES_MAX, WAL_INDEX_PUSHES_MAX},
+    time::Hour,
+};
+use index::Index;
+pub use keys::{Form, PushKeys};
+pub use read::{Decoding, Unreadable, named};
 
-/// What a row says beside its samples.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RowKeys {
-    /// When it arrived.
-    pub received: TimestampMs,
-    /// Samples in it.
-    pub samples: u32,
-    /// Values for listings of hosts: stored name and newest value.
-    pub newest: Vec<(String, f64)>,
-}
-
-/// A row without its samples.
+/// A push without its samples.
 #[derive(Clone, Debug, PartialEq)]
-pub struct RowHead {
+pub struct PushHead {
     /// Where it lies.
-    pub seq: i64,
-    /// Whose it is.
-    pub host: HostId,
+    pub place: Place,
     /// What it says.
-    pub keys: RowKeys,
+    pub keys: PushKeys,
 }
 
-/// Why the log could not be read or written.
+/// Where the samples of a push lie in the log, and in which form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Partition.
+    pub hour: Hour,
+    /// Row.
+    pub seq: i64,
+    /// First byte in the row's data.
+    pub offset: u32,
+    /// Bytes.
+    pub length: u32,
+    /// Samples.
+    pub samples: u32,
+    /// How they are encoded.
+    pub form: Form,
+}
+
+/// All pushes of a partition.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Partition {
+    /// Those that can be read, in order of arrival.
+    pub pushes: Vec<PushHead>,
+    /// Rows whose keys cannot be read, and what is wrong with them.
+    pub unreadable: Vec<Unreadable>,
+    /// First and last row; 0 if there is none.
+    pub seqs: (i64, i64),
+}
+
+/// Why the log could not be written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WalError {
     /// The storage failed.
     #[error(transparent)]
     Sql(#[from] SqlError),
-    /// A row does not decode.
-    #[error("row {seq} of WAL partition {hour} is corrupt: {why}")]
-    Corrupt {
-        /// The partition.
-        hour: String,
-        /// The row.
-        seq: i64,
-        /// What is wrong with it.
-        why: String,
-    },
     /// Over [`ROW_BYTES_MAX`].
     #[error("a row of {0} bytes is over the limit of {ROW_BYTES_MAX}")]
     RowTooLarge(usize),
 }
 
 const PREFIX: &str = "wal_";
+/// Rows whose keys are read at a time.
+const PAGE_ROWS: i64 = 1_000;
 
-/// The partitions that there are, oldest first.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The partitions that there are, oldest first, and where the pushes in them are.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Wal {
     partitions: Vec<Hour>,
     /// First hour that rows may go to: one that is being sealed takes none, whatever the clock says.
     open_from: Option<Hour>,
+    index: Index,
 }
 
 impl Wal {
@@ -79,7 +95,7 @@ impl Wal {
             partitions.push(Hour(hour.ok_or_else(|| SqlError(format!("table {name} is no WAL partition")))?));
         }
         partitions.sort_unstable();
-        Ok(Self { partitions, open_from: None })
+        Ok(Self { partitions, open_from: None, index: Index::new(WAL_INDEX_PUSHES_MAX) })
     }
 
     /// Every partition, oldest first.
@@ -103,95 +119,98 @@ impl Wal {
         self.open_from = self.open_from.max(Some(hour.end().hour()));
     }
 
-    /// Appends a row, creating its partition if it is the first, and returns the partition.
+    /// Appends pushes, to be called inside a transaction: one row, or as many as their size asks for. The partition is
+    /// created if they are its first. Says where each of them went, for [`Self::remember`].
     pub fn append(
         &mut self,
         sql: &impl Sql,
-        host: HostId,
-        keys: &RowKeys,
+        hour: Hour,
+        pushes: &[(PushKeys, Vec<u8>)],
         ledger: &Ledger,
-        frame: Vec<u8>,
-    ) -> Result<Hour, WalError> {
-        let hour = self.partition_at(keys.received);
-        let keys = postcard::to_allocvec(keys).map_err(|error| SqlError(error.to_string()))?;
+    ) -> Result<Vec<Place>, WalError> {
         let ledger = postcard::to_allocvec(ledger).map_err(|error| SqlError(error.to_string()))?;
-        let bytes = keys.len().saturating_add(ledger.len()).saturating_add(frame.len());
-        if bytes > ROW_BYTES_MAX {
-            return Err(WalError::RowTooLarge(bytes));
-        }
         if self.partitions.last() != Some(&hour) {
             let table = format!(
                 "CREATE TABLE IF NOT EXISTS {PREFIX}{} \
-                 (seq INTEGER PRIMARY KEY, host BLOB, keys BLOB, ledger BLOB, data BLOB)",
+                 (seq INTEGER PRIMARY KEY, keys BLOB, ledger BLOB, data BLOB)",
                 hour.0
             );
             sql.exec(&table, &[])?;
             self.partitions.push(hour);
         }
-        let insert =
-            format!("INSERT INTO {PREFIX}{} (host, keys, ledger, data) VALUES (?1, ?2, ?3, ?4)", hour.0);
-        sql.exec(&insert, &[host.as_bytes().to_vec(), keys, ledger, frame].map(Value::Blob))?;
-        Ok(hour)
-    }
-
-    /// The rows of a partition without their samples, in order of arrival.
-    pub fn row_heads(&self, sql: &impl Sql, hour: Hour) -> Result<Vec<RowHead>, WalError> {
-        let rows = sql.exec(&format!("SELECT seq, host, keys FROM {PREFIX}{} ORDER BY seq", hour.0), &[])?;
-        rows.into_iter().map(|row| row_head(hour, row)).collect()
-    }
-
-    /// The ledger as the newest row of all has it.
-    pub fn newest_ledger(&self, sql: &impl Sql) -> Result<Option<Ledger>, WalError> {
-        for hour in self.partitions.iter().rev() {
-            let newest = format!("SELECT seq, ledger FROM {PREFIX}{} ORDER BY seq DESC LIMIT 1", hour.0);
-            if let Some(row) = sql.exec(&newest, &[])?.into_iter().next() {
-                let [seq, ledger] = columns(row)?;
-                let seq = seq.integer()?;
-                let ledger = postcard::from_bytes(&ledger.blob()?);
-                return ledger.map(Some).map_err(|error| corrupt(*hour, seq, error));
-            }
+        let mut places = Vec::with_capacity(pushes.len());
+        for row in keys::rows(pushes, ROW_BYTES_MAX.saturating_sub(ledger.len()))? {
+            // Every row has the ledger: the newest one counts, whichever that is.
+            let insert = format!(
+                "INSERT INTO {PREFIX}{} (keys, ledger, data) VALUES (?1, ?2, ?3) RETURNING seq",
+                hour.0
+            );
+            let values = [row.keys, ledger.clone(), row.data].map(Value::Blob);
+            let [seq] = columns(sql.exec(&insert, &values)?.into_iter().next().unwrap_or_default())?;
+            let seq = seq.integer()?;
+            places.extend(row.extents.into_iter().map(|extent| extent.at(hour, seq)));
         }
-        Ok(None)
+        Ok(places)
     }
 
-    /// The samples of one row.
-    pub fn samples(
-        &self,
+    /// Remembers where a push is, once that is committed.
+    pub fn remember(&mut self, host: HostId, place: Place) {
+        self.index.add(host, place);
+    }
+
+    /// Reads the keys of everything there is, in order of arrival, remembers the places, and tells `each`.
+    pub fn recover(
+        &mut self,
         sql: &impl Sql,
-        hour: Hour,
-        seq: i64,
-        inflater: &mut Inflater,
-    ) -> Result<Vec<SeriesSamples>, WalError> {
-        decode(hour, seq, &self.data(sql, hour, seq)?, inflater)
+        each: &mut dyn FnMut(&PushHead),
+    ) -> Result<Vec<Unreadable>, SqlError> {
+        let mut unreadable = Vec::new();
+        for hour in self.partitions.clone() {
+            let partition = self.pushes(sql, hour)?;
+            for push in &partition.pushes {
+                self.index.add(push.keys.host, push.place);
+                each(push);
+            }
+            unreadable.extend(partition.unreadable);
+        }
+        Ok(unreadable)
     }
 
-    /// What one row holds, as it lies there.
-    pub fn data(&self, sql: &impl Sql, hour: Hour, seq: i64) -> Result<Vec<u8>, WalError> {
-        let rows =
-            sql.exec(&format!("SELECT data FROM {PREFIX}{} WHERE seq = ?1", hour.0), &[Value::Integer(seq)])?;
-        let row = rows.into_iter().next().ok_or_else(|| corrupt(hour, seq, "it is gone"))?;
-        let [data] = columns(row)?;
-        Ok(data.blob()?)
-    }
-
-    /// Hands every row of one host to `each`, partition by partition, in order of arrival, until it breaks off.
-    pub fn for_each_of_host(
-        &self,
-        sql: &impl Sql,
-        host: HostId,
-        inflater: &mut Inflater,
-        each: &mut dyn FnMut(Vec<SeriesSamples>) -> ControlFlow<()>,
-    ) -> Result<(), WalError> {
-        for hour in &self.partitions {
-            let select = format!("SELECT seq FROM {PREFIX}{} WHERE host = ?1 ORDER BY seq", hour.0);
-            for row in sql.exec(&select, &[Value::Blob(host.as_bytes().to_vec())])? {
-                let [seq] = columns(row)?;
-                if each(self.samples(sql, *hour, seq.integer()?, inflater)?).is_break() {
-                    return Ok(());
+    /// The pushes of a partition without their samples.
+    pub fn pushes(&self, sql: &impl Sql, hour: Hour) -> Result<Partition, SqlError> {
+        let mut partition = Partition::default();
+        let page =
+            format!("SELECT seq, keys FROM {PREFIX}{} WHERE seq > ?1 ORDER BY seq LIMIT {PAGE_ROWS}", hour.0);
+        loop {
+            let rows = sql.exec(&page, &[Value::Integer(partition.seqs.1)])?;
+            if rows.is_empty() {
+                return Ok(partition);
+            }
+            for row in rows {
+                let [seq, keys] = columns(row)?;
+                let seq = seq.integer()?;
+                let first = if partition.seqs.0 == 0 { seq } else { partition.seqs.0 };
+                partition.seqs = (first, seq);
+                match keys::decode(hour, seq, &keys.blob()?) {
+                    Ok(pushes) => partition.pushes.extend(pushes),
+                    Err(why) => partition.unreadable.push(Unreadable { hour, seq, push: None, why }),
                 }
             }
         }
-        Ok(())
+    }
+
+    /// The ledger as the newest row that can be read has it.
+    pub fn newest_ledger(&self, sql: &impl Sql) -> Result<Option<Ledger>, SqlError> {
+        for hour in self.partitions.iter().rev() {
+            let newest = format!("SELECT ledger FROM {PREFIX}{} ORDER BY seq DESC LIMIT 3", hour.0);
+            for row in sql.exec(&newest, &[])? {
+                let [ledger] = columns(row)?;
+                if let Ok(ledger) = postcard::from_bytes(&ledger.blob()?) {
+                    return Ok(Some(ledger));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Drops a partition: to be called in the transaction that stores what became of it.
@@ -202,26 +221,9 @@ impl Wal {
     /// Forgets a partition once its drop is stored.
     pub fn forget(&mut self, hour: Hour) {
         self.partitions.retain(|partition| *partition != hour);
+        self.index.forget(hour);
     }
 }
 
-fn row_head(hour: Hour, row: Vec<Value>) -> Result<RowHead, WalError> {
-    let [seq, host, keys] = columns(row)?;
-    let seq = seq.integer()?;
-    let host = HostId::from_bytes(&host.blob()?).map_err(|error| corrupt(hour, seq, error))?;
-    let keys = postcard::from_bytes(&keys.blob()?).map_err(|error| corrupt(hour, seq, error))?;
-    Ok(RowHead { seq, host, keys })
-}
-
-fn decode(
-    hour: Hour,
-    seq: i64,
-    data: &[u8],
-    inflater: &mut Inflater,
-) -> Result<Vec<SeriesSamples>, WalError> {
-    frame::decode(data, inflater).map_err(|error: FrameError| corrupt(hour, seq, error))
-}
-
-fn corrupt(hour: Hour, seq: i64, why: impl ToString) -> WalError {
-    WalError::Corrupt { hour: hour.label(), seq, why: why.to_string() }
-}
+#[cfg(test)]
+mod tests;

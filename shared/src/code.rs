@@ -82,6 +82,8 @@ closed_list! {
         QueryTooLarge = "query_too_large",
         /// The shard's storage is full: try again later.
         StorageFull = "storage_full",
+        /// More pushes wait to be stored than a shard takes: try again after `Retry-After`.
+        Overloaded = "overloaded",
         /// D1 did not answer: try again later.
         CatalogueUnavailable = "catalogue_unavailable",
         /// A shard did not answer: try again later.
@@ -136,6 +138,7 @@ impl RefusalReason {
             C::TooManySamples | C::BodyTooLarge | C::DecompressedTooLarge | C::UrlTooLong => Self::TooLarge,
             C::ShardFull | C::SeriesLimit => Self::Cardinality,
             C::StorageFull
+            | C::Overloaded
             | C::CatalogueUnavailable
             | C::ShardUnavailable
             | C::BlobsUnavailable

@@ -33,6 +33,28 @@ pub const SAMPLE_AGE_MS_MAX: i64 = 8 * DAY_MS;
 pub const SAMPLE_AHEAD_MS_MAX: i64 = 5 * MINUTE_MS;
 /// Active series of one host. Reason: an agent sends 60 to 500; beyond lies a label with unbounded values.
 pub const HOST_SERIES_MAX: usize = 5_000;
+/// Series of all hosts of one shard; at the limit new ones are refused, known ones go on. Reason: with all their names
+/// and one sample each they fit the memory of the heads.
+pub const SHARD_SERIES_MAX: usize = 131_072;
+/// Bytes that a series takes in memory beside its samples, about: 160 of structure and 200 of name and labels.
+pub const SERIES_MEMORY_BYTES: usize = 360;
+/// Series lists of compact pushes that a shard keeps for one host; the samples of a further one are stored with their
+/// names. Reason: an hour with a new list every minute.
+pub const HOST_DICTIONARIES_MAX: usize = 64;
+/// Bytes of decoded series lists in one wasm instance. Reason: 256 hosts with a list of 71 series each, all different, are 5 MB.
+pub const DICTIONARY_CACHE_BYTES_MAX: usize = 6 << 20;
+/// Streams of one host whose stored readings are known. Reason: an agent begins one when it starts without its spool.
+pub const HOST_STREAMS_MAX: usize = 16;
+/// Ranges of stored readings that are kept of one stream. Reason: two hours of pushes a minute apart, in 2 KB.
+pub const STREAM_RANGES_MAX: usize = 128;
+/// Ms that a stream is known after its last push: a day longer than a sample may be old when it arrives.
+pub const STREAM_RETENTION_MS: i64 = SAMPLE_AGE_MS_MAX + DAY_MS;
+/// Pushes whose place in the log a shard remembers; beyond, a query looks for them. Reason: 256 hosts at a push every
+/// 10 s, at 72 bytes each.
+pub const WAL_INDEX_PUSHES_MAX: usize = 100_000;
+/// Bytes of pushes in one wasm instance that wait for their commit; beyond, pushes are refused with 503. Reason: a
+/// second of 2,000 pushes/s at 4 KB each, and at most 8 times what a single one may have.
+pub const PENDING_BYTES_MAX: usize = 8 << 20;
 /// Hosts of one shard. Reason: 256 hosts at one push a minute are 4.3 pushes/s, far below an object's 1,000 requests/s.
 pub const SHARD_HOSTS_MAX: usize = 256;
 /// Bytes of heads in one wasm instance, all shards together. Reason: leaves room for queries in the isolate's 128 MB.
@@ -106,6 +128,11 @@ const _: () = {
     assert!(BATCH_SAMPLES_MAX <= QUERY_SAMPLES_MAX);
     assert!(QUERY_SAMPLES_MAX as u64 <= QUERY_READ_SAMPLES_MAX);
     assert!(2 * QUERY_OBJECTS_MAX < 1_000);
+    assert!(SHARD_SERIES_MAX * (SERIES_MEMORY_BYTES + 16) <= HEADS_BYTES_MAX);
+    assert!(SHARD_HOSTS_MAX <= SHARD_SERIES_MAX && HOST_SERIES_MAX <= SHARD_SERIES_MAX);
+    // What streams refer to stays beyond a seal; some room is left for new lists.
+    assert!(HOST_STREAMS_MAX < HOST_DICTIONARIES_MAX);
+    assert!(PENDING_BYTES_MAX >= BODY_DECOMPRESSED_BYTES_MAX);
     assert!(STALE_AFTER_MS < DOWN_AFTER_MS);
     // Encoded, a series takes at most six bytes beside its text.
     assert!(DICTIONARY_BYTES_MAX + 6 * HOST_SERIES_MAX < ROW_BYTES_MAX);

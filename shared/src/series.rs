@@ -17,6 +17,12 @@ pub struct Series {
 }
 
 impl Series {
+    /// Bytes of its name and labels.
+    pub fn text_bytes(&self) -> usize {
+        let labels = self.labels.iter().map(|(key, value)| key.len().saturating_add(value.len()));
+        labels.fold(self.name.len(), usize::saturating_add)
+    }
+
     /// Whether the series has this name and each of these labels.
     pub fn matches(&self, name: &str, labels: &Labels) -> bool {
         self.name == name && labels.iter().all(|(key, value)| self.labels.get(key) == Some(value))

@@ -75,6 +75,7 @@ impl ApiError {
             C::Internal | C::CorruptBlock | C::Misconfigured => 500,
             C::ShardFull
             | C::StorageFull
+            | C::Overloaded
             | C::CatalogueUnavailable
             | C::ShardUnavailable
             | C::BlobsUnavailable => 503,
@@ -146,6 +147,20 @@ impl ApiError {
                 ErrorCode::SeriesLimit,
                 format!("{message}: look for a label with unbounded values; nothing of the batch was stored"),
             ),
+            ShardError::UnknownDictionary => Self::new(
+                ErrorCode::UnknownDictionary,
+                format!("{message}: send the same readings again, with the list"),
+            ),
+            ShardError::Shape { .. } => Self::new(ErrorCode::MalformedBody, message),
+            ShardError::IdentityConflict { .. } => Self::new(
+                ErrorCode::IdentityConflict,
+                format!(
+                    "{message}: begin a new stream, and do not send these readings under the old one again"
+                ),
+            ),
+            ShardError::Overloaded => {
+                Self::new(ErrorCode::Overloaded, format!("{message}: send it again later"))
+            }
             ShardError::RowTooLarge(_) => Self::new(ErrorCode::BodyTooLarge, message),
             ShardError::StorageFull => Self::new(ErrorCode::StorageFull, message),
             ShardError::TooManySamples(_) => Self::new(ErrorCode::QueryTooLarge, TooManySamples.to_string()),

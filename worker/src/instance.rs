@@ -1,19 +1,10 @@
 //! What all requests and all shards of a wasm instance share: heads, buffers, contexts.
 
-use edgewatch_engine::{
-    compression::{Deflater, Inflater},
-    head::HeadRegistry,
-    shard::Instance,
-};
-use edgewatch_shared::limits::HEADS_BYTES_MAX;
+use edgewatch_engine::shard::Instance;
 use std::cell::RefCell;
 
 thread_local! {
-    static INSTANCE: RefCell<Instance> = RefCell::new(Instance {
-        heads: HeadRegistry::new(HEADS_BYTES_MAX),
-        inflater: Inflater::default(),
-        deflater: Deflater::default(),
-    });
+    static INSTANCE: RefCell<Instance> = RefCell::default();
 }
 
 /// Works with what is shared. `work` never waits, so nobody else can be at it.

@@ -36,10 +36,12 @@ impl<S: Sql> Shard<S> {
                 Err(error) => return Err(error),
             }
         }
+        let known = self.complaints.len();
         for host in &read.hosts {
             let series = self.read_log(*host, read, instance)?;
             found.add(Part { rank: LOG_RANK, host: *host, series })?;
         }
+        reply.warnings.extend(self.complaints.iter().skip(known).cloned());
         let Some(evaluation) = &read.evaluation else {
             return Ok(ReadReply { parts: found.parts, ..reply });
         };
@@ -62,9 +64,9 @@ impl<S: Sql> Shard<S> {
             .map_err(|error| ShardError::Corrupt(format!("block {}: {error}", block.key)))
     }
 
-    /// What the log has: out of the head, which is built if it fits, else row by row.
+    /// What the log has: out of the head, which is built if it fits, else piece by piece. What does not decode is passed over.
     fn read_log(
-        &self,
+        &mut self,
         host: HostId,
         read: &Read,
         instance: &mut Instance,
@@ -73,19 +75,21 @@ impl<S: Sql> Shard<S> {
             return Ok(head.select(read));
         }
         let bytes_max = instance.heads.bytes_max();
+        let (mut decoding, _) = instance.decoding();
         let mut head = HostHead::default();
-        self.wal.for_each_of_host(&self.sql, host, &mut instance.inflater, &mut |row| {
-            head.insert(row);
+        let unreadable = self.wal.for_each_of_host(&self.sql, host, &mut decoding, &mut |samples| {
+            head.insert(samples);
             if head.bytes() > bytes_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
+        self.complaints.extend(unreadable.iter().map(ToString::to_string));
         if head.bytes() <= bytes_max {
             let found = head.select(read);
             instance.heads.keep(self.number, host, head);
             return Ok(found);
         }
         let mut found = HostHead::default();
-        self.wal.for_each_of_host(&self.sql, host, &mut instance.inflater, &mut |row| {
-            found.insert(select(row, read));
+        self.wal.for_each_of_host(&self.sql, host, &mut decoding, &mut |samples| {
+            found.insert(select(samples, read));
             if found.bytes() > bytes_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         if found.bytes() > bytes_max {

@@ -5,12 +5,15 @@ use crate::{
     block_index::{self, Place},
     call::ShardError,
     counters::Counter,
+    dictionaries::{Dictionaries, DictionaryCache, DictionaryError},
     head::ShardNumber,
     ledger::{self, Newest},
     seal::Seal,
-    sql::Sql,
+    series_limit::{Fingerprint, fingerprint},
+    sql::{Sql, SqlError},
 };
-use edgewatch_shared::{TimestampMs, limits::MINUTE_MS, time::Hour};
+use edgewatch_shared::{HostId, TimestampMs, limits::MINUTE_MS, time::Hour};
+use std::collections::BTreeSet;
 
 /// After the end of its hour a partition rests this long before it is sealed…
 pub(super) const SEAL_GRACE_MS: i64 = MINUTE_MS;
@@ -46,7 +49,8 @@ impl<S: Sql> Shard<S> {
                 Task::Again
             }
             None => {
-                seal.step(&self.sql, &self.wal, &mut instance.inflater, &mut instance.deflater)?;
+                let (mut decoding, deflater) = instance.decoding();
+                seal.step(&self.sql, &self.wal, &mut decoding, deflater)?;
                 Task::Again
             }
         };
@@ -54,7 +58,7 @@ impl<S: Sql> Shard<S> {
         Ok(task)
     }
 
-    /// Ends a seal: index, drop of the partition, newest values and counters in one transaction.
+    /// Ends a seal: index, drop of the partition, what streams have sent, newest values and counters in one transaction.
     fn commit_seal(&mut self, seal: &Seal, instance: &mut Instance) -> Result<(), ShardError> {
         let mut newest = ledger::load_newest(&self.sql)?;
         for (host, Newest { last_seen, values }) in seal.newest() {
@@ -66,14 +70,21 @@ impl<S: Sql> Shard<S> {
         self.ledger.counters.add(Counter::Seals, 1);
         self.ledger.counters.add(Counter::SetAside, seal.set_aside().len() as u64);
         self.count_rows();
-        let (sql, wal, ledger) = (&self.sql, &self.wal, &mut self.ledger);
-        let series_limit = &mut self.series_limit;
+        self.complaints.extend(seal.set_aside().iter().map(ToString::to_string));
+        let (sql, ledger, series_limit) = (&self.sql, &mut self.ledger, &mut self.series_limit);
+        let (streams, dictionaries, registry) = (&mut self.streams, &mut self.dictionaries, &self.registry);
+        streams.expire(seal.partition().end(), |host| registry.is_listed(host));
+        let lists = &mut instance.dictionaries;
         in_transaction(sql, || {
-            seal.commit(sql, wal)?;
+            seal.commit(sql)?;
             ledger::store_sealed(sql, ledger, &newest)?;
-            for (host, seen) in seal.seen() {
-                series_limit.prune(sql, *host, seen)?;
-            }
+            streams.store(sql)?;
+            dictionaries.drop_unused(sql, seal.partition(), |host, id| streams.refers_to(host, id))?;
+            series_limit.prune(
+                sql,
+                |host| registry.is_listed(host),
+                |host| still_sent(sql, seal, dictionaries, lists, host),
+            )?;
             Ok(())
         })?;
         self.durable = self.ledger.counters.clone();
@@ -82,6 +93,26 @@ impl<S: Sql> Shard<S> {
         self.last_block = block_index::last_id(&self.sql)?;
         Ok(())
     }
+}
+
+/// Series that a host sent in the hour that is sealed, or may send under a list that is kept; `None` if it sent nothing.
+fn still_sent(
+    sql: &impl Sql,
+    seal: &Seal,
+    dictionaries: &Dictionaries,
+    lists: &mut DictionaryCache,
+    host: HostId,
+) -> Result<Option<BTreeSet<Fingerprint>>, SqlError> {
+    let Some(mut series) = seal.seen().get(&host).cloned() else { return Ok(None) };
+    for id in dictionaries.of_host(host) {
+        match lists.get(sql, host, id) {
+            Ok(list) => series.extend(list.series().iter().map(fingerprint)),
+            Err(DictionaryError::Sql(error)) => return Err(error),
+            // Nobody can send anything under a list that does not decode.
+            Err(DictionaryError::Unreadable { .. }) => {}
+        }
+    }
+    Ok(Some(series))
 }
 
 /// When a partition is to be sealed.

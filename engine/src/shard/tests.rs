@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     block_index::{BlockEntry, State},
-    call::Read,
+    call::{Named, Payload, Push, Read, Sender},
     compression::Deflater,
     frame::{Frame, tests::batch},
     query::{Merger, read_block},
@@ -15,8 +15,9 @@ use crate::{
     series_limit::fingerprint,
 };
 use edgewatch_shared::{
-    HostName, Labels,
-    limits::{HOUR_MS, MINUTE_MS, QUERY_LOCAL_BLOCKS_MAX, ROW_BYTES_MAX},
+    HostName, Labels, RefusalReason,
+    limits::{HOUR_MS, MINUTE_MS, QUERY_LOCAL_BLOCKS_MAX, SHARD_STORAGE_BYTES_MAX},
+    wire::Facts,
 };
 use std::collections::BTreeMap;
 
@@ -47,8 +48,7 @@ fn name(n: u8) -> HostName {
 impl World {
     fn new() -> Self {
         let sql = TestSql::new();
-        let heads = HeadRegistry::new(1 << 20);
-        let mut instance = Instance { heads, inflater: Inflater::default(), deflater: Deflater::default() };
+        let mut instance = Instance { heads: HeadRegistry::new(1 << 20), ..Instance::default() };
         let shard = Shard::open(sql.clone(), Some(3), &mut instance).unwrap();
         let mut world = Self { sql, instance, shard, with_r2: true, r2: BTreeMap::new() };
         world.shard.set_bucket(true);
@@ -95,15 +95,13 @@ impl World {
     ) -> Pushed {
         let batch = batch(name, start, count);
         let frame = Frame::encode(&batch, &mut Deflater::default()).unwrap();
-        let push = Push {
-            sender,
-            facts: None,
+        let named = Named {
             samples: batch.sample_count() as u32,
-            refused: 0,
             series: batch.series().iter().map(|entry| fingerprint(&entry.series)).collect(),
             newest: vec![("load_1m".into(), count as f64)],
             frame: frame.into_bytes(),
         };
+        let push = Push { sender, facts: None, outside_window: 0, payload: Some(Payload::Named(named)) };
         self.ask(Request::Push(push), now)
     }
 
@@ -261,15 +259,7 @@ fn a_push_of_nothing_checks_the_sender_and_writes_nothing() {
     let mut world = World::new();
     let rows = world.sql.rows_written();
     let sender = Sender::Host { id: host(1), claimed: None };
-    let push = |sender| Push {
-        sender,
-        facts: None,
-        samples: 0,
-        refused: 7,
-        series: Vec::new(),
-        newest: Vec::new(),
-        frame: Vec::new(),
-    };
+    let push = |sender| Push { sender, facts: None, outside_window: 7, payload: None };
     world.ask(Request::Push(push(sender)), at(0)).unwrap();
     let unknown = Sender::Host { id: host(9), claimed: None };
     assert_eq!(world.ask(Request::Push(push(unknown)), at(0)), Err(ShardError::UnknownHost));
@@ -362,21 +352,6 @@ fn a_query_reads_as_many_local_blocks_as_it_may_and_not_one_more() {
     insert(QUERY_LOCAL_BLOCKS_MAX);
     let too_many = ShardError::TooManyBlocks(QUERY_LOCAL_BLOCKS_MAX as u64 + 1);
     assert_eq!(world.read_named("load_1m"), Err(too_many));
-}
-
-#[test]
-fn a_row_holds_so_many_bytes_and_not_one_more() {
-    let sql = TestSql::new();
-    let mut wal = Wal::open(&sql).unwrap();
-    let keys = RowKeys { received: HOUR, samples: 1, newest: Vec::new() };
-    let ledger = Ledger::default();
-    let mut append = |frame_bytes| wal.append(&sql, host(1), &keys, &ledger, vec![0; frame_bytes]);
-    let Err(WalError::RowTooLarge(bytes)) = append(ROW_BYTES_MAX) else {
-        panic!("no room was taken by the keys")
-    };
-    let room = ROW_BYTES_MAX - (bytes - ROW_BYTES_MAX);
-    assert_eq!(append(room), Ok(HOUR.hour()));
-    assert_eq!(append(room + 1), Err(WalError::RowTooLarge(ROW_BYTES_MAX + 1)));
 }
 
 #[test]

@@ -62,9 +62,14 @@ fn exposition(totals: &Counters) -> String {
     let plain = [
         ("edgewatch_samples_ingested_total", "Samples made durable.", Counter::SamplesIngested),
         ("edgewatch_batches_ingested_total", "Batches made durable.", Counter::BatchesIngested),
+        (
+            "edgewatch_samples_repeated_total",
+            "Samples that came again and were stored before.",
+            Counter::SamplesRepeated,
+        ),
         ("edgewatch_seals_total", "Hours of the log that became blocks.", Counter::Seals),
         ("edgewatch_seal_failures_total", "Seals that failed and were put off.", Counter::SealFailures),
-        ("edgewatch_rows_set_aside_total", "Rows of the log that no block can hold.", Counter::SetAside),
+        ("edgewatch_rows_set_aside_total", "Pushes of the log that no block can hold.", Counter::SetAside),
         (
             "edgewatch_catalogue_failures_total",
             "Copies to the catalogue that failed and were put off.",

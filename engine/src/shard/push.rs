@@ -1,0 +1,333 @@
+//! How pushes get into the log: each is checked, then all that arrived together are committed in one transaction.
+
+use super::{Instance, Shard, in_transaction};
+use crate::{
+    call::{Listed, Named, Payload, Push, Pushed, Sender, ShardError},
+    counters::Counter,
+    dictionaries::{Dictionaries, Dictionary, DictionaryError},
+    frame,
+    registry::{HostRecord, HostState, Registry},
+    series_limit::{Fingerprint, Growth, SeriesLimit, fingerprint},
+    sql::Sql,
+    streams::{Arrival, Identity},
+    wal::{Form, PushKeys, named},
+};
+use edgewatch_shared::{
+    HostId, RefusalReason, TimestampMs,
+    limits::{
+        BATCH_SAMPLES_MAX, HOST_DICTIONARIES_MAX, HOST_SERIES_MAX, ROW_BYTES_MAX, SHARD_HOSTS_MAX,
+        SHARD_STORAGE_BYTES_MAX,
+    },
+    series::SeriesSamples,
+    time::Hour,
+    wire::{
+        Facts,
+        push::{DictionaryId, decode_columns},
+    },
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
+
+/// What a row may have beside the samples of one push: its keys and the ledger.
+const ROW_KEYS_BYTES: usize = 64 << 10;
+
+/// What pushes that are committed together change. Memory has it already: a commit that fails leaves the shard to be
+/// opened again.
+#[derive(Default)]
+struct Group {
+    hosts: BTreeMap<HostId, HostRecord>,
+    series: BTreeMap<HostId, BTreeSet<Fingerprint>>,
+    dictionaries: Vec<(HostId, DictionaryId, Rc<Dictionary>)>,
+    pushes: Vec<(PushKeys, Vec<u8>)>,
+}
+
+impl Group {
+    fn is_empty(&self) -> bool {
+        self.hosts.is_empty() && self.pushes.is_empty()
+    }
+}
+
+/// Samples that are to be stored.
+struct Kept {
+    samples: u32,
+    newest: Vec<(String, f64)>,
+    identity: Option<Identity>,
+    form: Form,
+    data: Vec<u8>,
+    /// Samples left out because there is no room for their series.
+    refused: u32,
+}
+
+impl<S: Sql> Shard<S> {
+    /// Stores pushes that arrived together, in one transaction, and answers each. A push that is refused does not hold
+    /// up the others; a storage that fails fails all of them, and the shard has to be opened again. A repeat of a push
+    /// of the same group is one.
+    pub fn push_all(
+        &mut self,
+        pushes: Vec<Push>,
+        now: TimestampMs,
+        instance: &mut Instance,
+    ) -> Vec<Result<Pushed, ShardError>> {
+        let count = pushes.len();
+        let mut group = Group::default();
+        let mut answers = Vec::with_capacity(count);
+        for push in pushes {
+            let answer = self.accept(push, now, &mut group, instance);
+            if let Err(error @ ShardError::Storage(_)) = answer {
+                return vec![Err(error); count];
+            }
+            answers.push(answer);
+        }
+        match self.commit(group, now, instance) {
+            Ok(()) => answers,
+            Err(error) => vec![Err(error); count],
+        }
+    }
+
+    /// Checks one push and adds it to the group.
+    fn accept(
+        &mut self,
+        push: Push,
+        now: TimestampMs,
+        group: &mut Group,
+        instance: &mut Instance,
+    ) -> Result<Pushed, ShardError> {
+        let admitted = self.admit(&push.sender, push.facts, now)?;
+        let host = admitted.record.id;
+        let mut answer = Pushed { refused: push.outside_window, ..Pushed::default() };
+        let kept = match push.payload {
+            None => None,
+            Some(_) if self.sql.size_bytes() > SHARD_STORAGE_BYTES_MAX => {
+                return Err(ShardError::StorageFull);
+            }
+            Some(Payload::Named(named)) => Some(self.keep_named(host, named, group)?),
+            Some(Payload::Listed(listed)) => match self.streams.judge(host, &listed.identity) {
+                Arrival::Conflict => {
+                    let readings = listed.identity.readings;
+                    return Err(ShardError::IdentityConflict { first: readings.first, last: readings.last });
+                }
+                Arrival::Repeat => {
+                    answer.repeated = listed.samples;
+                    None
+                }
+                Arrival::New => Some(self.keep_listed(host, listed, group, instance)?),
+            },
+        };
+        if admitted.is_changed {
+            self.registry.remember(admitted.record.clone());
+            group.hosts.insert(host, admitted.record);
+        }
+        let counters = &mut self.ledger.counters;
+        counters.add(Counter::Refused(RefusalReason::OutsideWindow), push.outside_window.into());
+        counters.add(Counter::SamplesRepeated, answer.repeated.into());
+        if let Some(kept) = kept {
+            counters.add(Counter::Refused(RefusalReason::Cardinality), kept.refused.into());
+            answer.refused = answer.refused.saturating_add(kept.refused);
+            answer.ingested = kept.samples;
+            if kept.samples > 0 {
+                self.log(host, kept, now, group);
+            }
+        }
+        Ok(answer)
+    }
+
+    /// Checks that a sender may push, and says what is to be noted of it.
+    fn admit(&self, sender: &Sender, facts: Option<Facts>, now: TimestampMs) -> Result<Admitted, ShardError> {
+        let id = match sender {
+            Sender::Host { id, .. } => *id,
+            Sender::Named(name) => HostId::of_name(name),
+        };
+        let known = self.registry.get(id).filter(|host| host.state != HostState::Deleted);
+        let record = match (sender, known) {
+            (_, Some(host)) if host.state == HostState::Revoked => return Err(ShardError::RevokedHost),
+            (Sender::Host { claimed: Some(claimed), .. }, Some(host))
+                if *claimed != host.name.as_str() && *claimed != host.id.to_string() =>
+            {
+                let registered = host.name.to_string();
+                return Err(ShardError::HostMismatch { claimed: claimed.clone(), registered });
+            }
+            (_, Some(host)) => host.clone(),
+            (Sender::Host { .. }, None) => return Err(ShardError::UnknownHost),
+            (Sender::Named(_), None) if self.registry.active_count() >= SHARD_HOSTS_MAX => {
+                return Err(ShardError::Full);
+            }
+            (Sender::Named(name), None) => {
+                let facts = facts.unwrap_or_default();
+                let record = HostRecord::new(id, name.clone(), facts, Vec::new(), now);
+                return Ok(Admitted { record, is_changed: true });
+            }
+        };
+        Ok(match facts {
+            Some(facts) if facts != record.facts => {
+                Admitted { record: HostRecord { facts, catalogued: false, ..record }, is_changed: true }
+            }
+            _ => Admitted { record, is_changed: false },
+        })
+    }
+
+    /// All or nothing: a batch with a series too many is refused whole.
+    fn keep_named(&mut self, host: HostId, batch: Named, group: &mut Group) -> Result<Kept, ShardError> {
+        let Named { samples, series, newest, frame: data } = batch;
+        check_size(&data)?;
+        let Growth { grown, refused } = self.series_limit.growth(&self.sql, host, &series)?;
+        if !refused.is_empty() {
+            return Err(ShardError::TooManySeries);
+        }
+        self.grow(host, grown, group);
+        Ok(Kept { samples, newest, identity: None, form: Form::Named, data, refused: 0 })
+    }
+
+    fn keep_listed(
+        &mut self,
+        host: HostId,
+        push: Listed,
+        group: &mut Group,
+        instance: &mut Instance,
+    ) -> Result<Kept, ShardError> {
+        let Listed { samples, identity, dictionary: id, series, newest, columns } = push;
+        check_size(&columns)?;
+        let (list, is_known) = if self.dictionaries.has(host, id) {
+            match instance.dictionaries.get(&self.sql, host, id) {
+                Ok(list) => (list, true),
+                Err(DictionaryError::Sql(error)) => return Err(error.into()),
+                Err(error) => return Err(ShardError::Corrupt(error.to_string())),
+            }
+        } else {
+            let series = series.ok_or(ShardError::UnknownDictionary)?;
+            (Rc::new(Dictionary::new(series)), false)
+        };
+        if list.series().len() != newest.len() {
+            let (columns, series) = (newest.len() as u64, list.series().len() as u64);
+            return Err(ShardError::Shape { columns, series });
+        }
+        let headlines = list.headlines().values(|at| newest.get(at).copied().flatten());
+        let kept = |form, data, samples, refused| Kept {
+            samples,
+            newest: headlines,
+            identity: Some(identity),
+            form,
+            data,
+            refused,
+        };
+        if is_known {
+            return Ok(kept(Form::Listed(id), columns, samples, 0));
+        }
+        let series: Vec<Fingerprint> = list.series().iter().map(fingerprint).collect();
+        let Growth { grown, refused } = self.series_limit.growth(&self.sql, host, &series)?;
+        self.grow(host, grown, group);
+        if refused.is_empty() && self.dictionaries.count(host) < HOST_DICTIONARIES_MAX {
+            self.dictionaries.note(host, id);
+            instance.dictionaries.keep(id, &list);
+            group.dictionaries.push((host, id, list));
+            return Ok(kept(Form::Listed(id), columns, samples, 0));
+        }
+        // A list that is not kept: what there is room for is stored with its names.
+        let (data, stored) = with_names(&list, &columns, &refused, instance)?;
+        Ok(kept(Form::Named, data, stored, samples.saturating_sub(stored)))
+    }
+
+    fn grow(&mut self, host: HostId, grown: Option<BTreeSet<Fingerprint>>, group: &mut Group) {
+        if let Some(grown) = grown {
+            self.series_limit.remember(host, grown.clone());
+            group.series.insert(host, grown);
+        }
+    }
+
+    /// Adds samples to what the group writes to the log.
+    fn log(&mut self, host: HostId, kept: Kept, received: TimestampMs, group: &mut Group) {
+        let Kept { samples, newest, identity, form, data, .. } = kept;
+        if let Some(identity) = &identity {
+            self.streams.record(host, identity, form.list(), received);
+        }
+        if let Some(id) = form.list() {
+            self.dictionaries.note_use(host, id, self.wal.partition_at(received));
+        }
+        self.ledger.counters.add(Counter::SamplesIngested, samples.into());
+        self.ledger.counters.add(Counter::BatchesIngested, 1);
+        self.ledger.pushes_since_summary = self.ledger.pushes_since_summary.saturating_add(1);
+        group.pushes.push((PushKeys { host, received, samples, newest, identity, form }, data));
+    }
+
+    /// Writes a group in one transaction; then readers see it.
+    fn commit(&mut self, group: Group, now: TimestampMs, instance: &mut Instance) -> Result<(), ShardError> {
+        if group.is_empty() {
+            return Ok(());
+        }
+        if !group.pushes.is_empty() {
+            self.ledger.version = self.ledger.version.saturating_add(1);
+        }
+        self.count_rows();
+        let hour: Hour = self.wal.partition_at(now);
+        let (sql, wal, ledger) = (&self.sql, &mut self.wal, &self.ledger);
+        let mut places = Vec::new();
+        in_transaction(sql, || {
+            group.hosts.values().try_for_each(|host| Registry::store(sql, host))?;
+            group.series.iter().try_for_each(|(host, known)| SeriesLimit::store(sql, *host, known))?;
+            for (host, id, list) in &group.dictionaries {
+                Dictionaries::store(sql, *host, *id, list)?;
+            }
+            if !group.pushes.is_empty() {
+                places = wal.append(sql, hour, &group.pushes, ledger)?;
+            }
+            Ok(())
+        })?;
+
+        if !group.pushes.is_empty() {
+            self.durable = self.ledger.counters.clone();
+        }
+        for ((keys, data), place) in group.pushes.iter().zip(places) {
+            self.wal.remember(keys.host, place);
+            self.show(keys, data, instance);
+        }
+        Ok(())
+    }
+
+    /// Brings what readers see up to date with a push that is durable now.
+    fn show(&mut self, keys: &PushKeys, data: &[u8], instance: &mut Instance) {
+        let host = keys.host;
+        let (inflater, dictionaries) = (&mut instance.inflater, &mut instance.dictionaries);
+        let sql = &self.sql;
+        instance.heads.update(self.number, host, || match keys.form {
+            Form::Named => frame::decode(data, inflater).ok(),
+            Form::Listed(id) => {
+                let list = dictionaries.get(sql, host, id).ok()?;
+                Some(named(&list, decode_columns(data, HOST_SERIES_MAX, BATCH_SAMPLES_MAX).ok()?))
+            }
+        });
+        if let Some(newest) = &mut self.newest {
+            newest.entry(host).or_default().update(keys.received, &keys.newest);
+        }
+    }
+}
+
+struct Admitted {
+    record: HostRecord,
+    is_changed: bool,
+}
+
+fn check_size(data: &[u8]) -> Result<(), ShardError> {
+    if data.len() > ROW_BYTES_MAX.saturating_sub(ROW_KEYS_BYTES) {
+        return Err(ShardError::RowTooLarge(format!("{} bytes", data.len())));
+    }
+    Ok(())
+}
+
+/// Samples with their names, but for those of some series; and how many.
+fn with_names(
+    list: &Dictionary,
+    columns: &[u8],
+    refused: &BTreeSet<Fingerprint>,
+    instance: &mut Instance,
+) -> Result<(Vec<u8>, u32), ShardError> {
+    let unreadable = |error: &dyn std::fmt::Display| ShardError::Corrupt(error.to_string());
+    let columns =
+        decode_columns(columns, HOST_SERIES_MAX, BATCH_SAMPLES_MAX).map_err(|error| unreadable(&error))?;
+    let mut series: Vec<SeriesSamples> = named(list, columns);
+    series.retain(|entry| !refused.contains(&fingerprint(&entry.series)));
+    let samples = series.iter().map(|entry| entry.samples.len()).fold(0, usize::saturating_add);
+    let data = frame::encode_series(&series, &mut instance.deflater).map_err(|error| unreadable(&error))?;
+    check_size(&data)?;
+    Ok((data, u32::try_from(samples).unwrap_or(u32::MAX)))
+}
