@@ -122,6 +122,9 @@ impl ShardObject {
                 None => Err(ShardError::Storage("the shard is not open".into())),
             }
         });
+        if let Some(shard) = open.as_mut() {
+            shard.take_complaints().into_iter().for_each(|complaint| worker::console_error!("{complaint}"));
+        }
         if matches!(result, Err(ShardError::Storage(_) | ShardError::RowTooLarge(_))) {
             *open = None;
         }
