@@ -34,7 +34,7 @@ pub struct Counters {
 impl Counters {
     /// Counts a failure of the collector of `noun`.
     pub fn count_collector_failure(&self, noun: &str) {
-        let at = NOUNS.iter().position(|known| *known == noun);
+        let at = NOUNS.iter().position(|(known, _)| *known == noun);
         if let Some(counter) = at.and_then(|at| self.collector_failures.get(at)) {
             counter.count();
         }
@@ -42,6 +42,7 @@ impl Counters {
 
     /// Failures by collector.
     pub fn collector_failures(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        NOUNS.into_iter().zip(self.collector_failures.iter().map(Counter::get))
+        let nouns = NOUNS.into_iter().map(|(noun, _)| noun);
+        nouns.zip(self.collector_failures.iter().map(Counter::get))
     }
 }

@@ -1,16 +1,32 @@
 //! What the agent reads of its host. Each collector is one file with the same members in the
 //! same order: `DESCRIBED` (the names it emits), the reading, the collector with its thin
-//! read, and `samples`, the pure way from reading to samples, which the tests call.
+//! read, a pure `parse` where there is a text to parse, and `samples`, the pure way from reading to samples, which the
+//! tests call. Which nouns there are depends on the operating system: [`linux`], or what sysinfo tells elsewhere.
 
-pub mod cpu;
-pub mod disk;
+mod carried;
 pub mod itself;
-pub mod load;
-pub mod memory;
-pub mod network;
-pub mod uptime;
+#[cfg(target_os = "linux")]
+pub mod linux;
+mod names;
+// On Linux its pure parts are tested all the same.
+#[cfg(any(test, not(target_os = "linux")))]
+pub mod portable;
+pub mod top;
 
-use crate::counters::Counters;
+#[cfg(target_os = "linux")]
+use linux as host;
+#[cfg(not(target_os = "linux"))]
+use portable as host;
+
+pub use host::{NOUNS, owner, processes};
+
+use crate::{
+    counters::Counters,
+    settings::{
+        collection::{Collection, Naming},
+        patterns::Patterns,
+    },
+};
 use edgewatch_shared::limits::LABEL_VALUE_BYTES_MAX;
 use log::{info, warn};
 use std::sync::Arc;
@@ -91,71 +107,77 @@ pub trait Collector: Send {
     fn collect(&mut self, readings: &mut Vec<Reading>) -> Result<(), CollectError>;
 }
 
-/// The nouns, in the order in which they are read; the `collector` label of `agent_collector_failures_total`.
-pub const NOUNS: [&str; 7] = ["cpu", "memory", "disk", "network", "load", "uptime", "itself"];
-
-/// The names each of [`NOUNS`] emits, in the same order.
-pub const DESCRIBED: [&[&str]; NOUNS.len()] = [
-    cpu::DESCRIBED,
-    memory::DESCRIBED,
-    disk::DESCRIBED,
-    network::DESCRIBED,
-    load::DESCRIBED,
-    uptime::DESCRIBED,
-    itself::DESCRIBED,
-];
-
-/// All collectors; one that fails costs itself only.
+/// All collectors that are switched on; one that fails costs itself only.
 pub struct Collectors {
-    all: [Box<dyn Collector>; NOUNS.len()],
-    failing: [bool; NOUNS.len()],
+    running: Vec<Running>,
+    naming: Naming,
+    exclude: Patterns,
     counters: Arc<Counters>,
+}
+
+/// A collector at work.
+struct Running {
+    noun: &'static str,
+    collector: Box<dyn Collector>,
+    is_failing: bool,
 }
 
 impl Collectors {
     /// The collectors of this host; the processors are read a first time.
-    pub fn of_this_host(counters: Arc<Counters>, queue_batches: Box<dyn Fn() -> usize + Send>) -> Self {
-        let all: [Box<dyn Collector>; NOUNS.len()] = [
-            Box::new(cpu::Cpu::new()),
-            Box::new(memory::Memory::new()),
-            Box::new(disk::Disk::new()),
-            Box::new(network::Network::new()),
-            Box::new(load::Load),
-            Box::new(uptime::Uptime),
-            Box::new(itself::Itself::new(Arc::clone(&counters), queue_batches)),
-        ];
-        Self { all, failing: [false; NOUNS.len()], counters }
+    pub fn of_this_host(
+        collection: &Collection,
+        counters: Arc<Counters>,
+        queue_batches: Box<dyn Fn() -> usize + Send>,
+    ) -> Self {
+        let itself = itself::Itself::new(Arc::clone(&counters), queue_batches);
+        let running = NOUNS
+            .into_iter()
+            .zip(host::collectors(collection, itself))
+            .filter(|((noun, _), _)| !collection.off.matches(noun))
+            .map(|((noun, _), collector)| Running { noun, collector, is_failing: false })
+            .collect();
+        let exclude = collection.metrics_exclude.clone();
+        Self { running, naming: collection.naming, exclude, counters }
     }
 
     /// One round: every collector's readings. Failures are counted, and said when they begin and end.
     pub fn collect(&mut self) -> Vec<Reading> {
         let mut readings = Vec::new();
-        for ((noun, collector), failing) in NOUNS.iter().zip(&mut self.all).zip(&mut self.failing) {
-            let start = readings.len();
-            let mut result = collector.collect(&mut readings);
-            if let Some(illegal) = drop_illegal(&mut readings, start) {
+        for Running { noun, collector, is_failing } in &mut self.running {
+            let mut told = Vec::new();
+            let mut result = collector.collect(&mut told);
+            if let Some(illegal) = drop_illegal(&mut told) {
                 result = result.and(Err(CollectError::Illegal(illegal)));
             }
-            match (&result, *failing) {
+            match (&result, *is_failing) {
                 (Err(error), false) => warn!("collector {noun}: {error}"),
                 (Ok(()), true) => info!("collector {noun} reads again"),
                 _ => {}
             }
-            *failing = result.is_err();
-            if *failing {
+            *is_failing = result.is_err();
+            if *is_failing {
                 self.counters.count_collector_failure(noun);
             }
+            match self.naming {
+                Naming::Edgewatch => readings.append(&mut told),
+                Naming::NodeExporter => readings.extend(names::as_node_exporter(noun, told)),
+            }
+        }
+        if !self.exclude.is_empty() {
+            readings.retain(|reading| !self.exclude.matches(reading.name));
         }
         readings
     }
 }
 
-/// Drops what the server would refuse among `readings[start..]`; returns the name of one such reading.
-fn drop_illegal(readings: &mut Vec<Reading>, start: usize) -> Option<&'static str> {
-    let illegal = readings.iter().skip(start).find(|reading| !reading.is_legal())?.name;
+/// Drops what the server would refuse; returns the name of one such reading.
+fn drop_illegal(readings: &mut Vec<Reading>) -> Option<&'static str> {
+    let illegal = readings.iter().find(|reading| !reading.is_legal())?.name;
     readings.retain(Reading::is_legal);
     Some(illegal)
 }
 
+#[cfg(test)]
+mod metrics_page;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,10 @@
 use super::{CommandError, server_and_identity};
 use crate::{
     clock::{Exchange, corrected_offset_ms},
-    collectors::{Collectors, Reading},
+    collectors::{
+        Collectors, Reading, owner, processes,
+        top::{Greedy, top},
+    },
     counters::Counters,
     os_clock,
     push::{
@@ -26,15 +29,21 @@ const BETWEEN_READINGS_MS: u64 = 1_000;
 
 /// Collects once, prints it, asks the server how it is. Exits with 0 only if the host could push.
 pub fn check(settings: &Settings) -> Result<ExitCode, CommandError> {
-    let mut collectors = Collectors::of_this_host(Arc::new(Counters::default()), Box::new(|| 0));
+    let mut collectors =
+        Collectors::of_this_host(&settings.collection, Arc::new(Counters::default()), Box::new(|| 0));
+    // The top of nothing is nothing: that processes cannot be read is said by their collector.
+    let before = processes().unwrap_or_default();
     std::thread::sleep(Duration::from_millis(BETWEEN_READINGS_MS));
     let readings = collectors.collect();
+    let top = top(&before, &processes().unwrap_or_default(), BETWEEN_READINGS_MS);
     say(&format!(
         "{}{} series every {} s\n",
         table(&readings),
         readings.len(),
         settings.collect_interval_ms / 1_000
     ));
+    say(&top_table("processors", &top.by_cpu, |pct| format!("{pct} %")));
+    say(&top_table("memory", &top.by_memory, |bytes| format!("{} MiB", (bytes / 1_048_576.0).round())));
     let (url, identity) = server_and_identity(settings)?;
     say(&format!("would push to {url} as {}", identity.name()));
     let client = Client::new(url);
@@ -65,6 +74,15 @@ fn table(readings: &[Reading]) -> String {
             format!("{:name_width$}  {label:label_width$}  {}\n", reading.name, reading.value)
         })
         .collect()
+}
+
+/// Who uses the most of something, with names and users.
+fn top_table(what: &str, top: &[Greedy], amount: fn(f64) -> String) -> String {
+    let line = |process: &Greedy| {
+        let user = owner(process.pid).unwrap_or_else(|| "?".to_owned());
+        format!("  {}  {}  {user}  {}\n", amount(process.uses), process.pid, process.name)
+    };
+    format!("most {what}:\n{}", top.iter().map(line).collect::<String>())
 }
 
 /// What health pages may say beside their status.
@@ -118,6 +136,13 @@ mod tests {
             [Reading::plain("load_1m", 0.5), Reading::labelled("disk_used_pct", "mount", "/", 41.25)];
         assert_eq!(table(&readings), "load_1m                 0.5\ndisk_used_pct  mount=/  41.25\n");
         assert_eq!(table(&[]), "");
+    }
+
+    #[test]
+    fn the_greediest_are_told_with_their_users() {
+        let nobody = Greedy { pid: u32::MAX, name: "gone".into(), uses: 12.5 };
+        let table = top_table("processors", &[nobody], |pct| format!("{pct} %"));
+        assert_eq!(table, "most processors:\n  12.5 %  4294967295  ?  gone\n");
     }
 
     #[test]

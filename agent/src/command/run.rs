@@ -68,7 +68,7 @@ fn start(
         Box::new(move || queue.len())
     };
     let recorder = Recorder {
-        collectors: Collectors::of_this_host(Arc::clone(&counters), queue_batches),
+        collectors: Collectors::of_this_host(&settings.collection, Arc::clone(&counters), queue_batches),
         gather_facts: facts::gather,
         facts_due: Arc::clone(&facts_due),
         host_in_body: identity.host_in_body().map(str::to_owned),

@@ -1,12 +1,19 @@
 //! What an operator can decide. Environment goes before flag, flag before file, file before default.
 
+pub mod collection;
 mod duration;
+pub mod patterns;
 pub mod registry;
 
-use crate::server_url::{ServerUrl, UrlError};
+use crate::{
+    collectors::NOUNS,
+    server_url::{ServerUrl, UrlError},
+};
+use collection::{Collection, Excludes, Naming};
 use edgewatch_shared::{HostName, catalogue::nearest_of, host::HostNameError};
 use log::LevelFilter;
-use registry::{CONFIG, SETTINGS, Setting};
+use patterns::Patterns;
+use registry::{CONFIG, LIST, SETTINGS, Setting};
 use std::{
     collections::BTreeMap,
     ops::RangeInclusive,
@@ -106,6 +113,8 @@ pub struct Settings {
     pub log_level: LevelFilter,
     /// Whether http:// may leave this machine.
     pub allow_plain_http: bool,
+    /// What is collected.
+    pub collection: Collection,
 }
 
 /// Where settings come from.
@@ -125,7 +134,12 @@ impl Settings {
     pub fn load(sources: &Sources<'_>) -> Result<(Self, Vec<String>), SettingsError> {
         let file = read_file(sources)?;
         let mut reader = Reader { sources, file, warnings: Vec::new() };
+        let state_dir = match reader.said("state_dir") {
+            Some(said) => PathBuf::from(said.text),
+            None => default_state_dir(sources)?,
+        };
         let settings = Self {
+            collection: reader.collection(),
             url: reader.said("url"),
             token: reader.said("token").map(|said| said.text),
             name: reader.said("name"),
@@ -146,10 +160,7 @@ impl Settings {
             ),
             allow_plain_http: reader
                 .optional("allow_plain_http", false, "true or false", |text| text.parse().ok()),
-            state_dir: match reader.said("state_dir") {
-                Some(said) => said.text.into(),
-                None => default_state_dir(sources)?,
-            },
+            state_dir,
         };
         Ok((settings, reader.warnings))
     }
@@ -210,6 +221,32 @@ impl Reader<'_> {
         })
     }
 
+    /// What is collected: the settings of collectors.
+    fn collection(&mut self) -> Collection {
+        let text = |reader: &Self, key| reader.said(key).map(|said| said.text);
+        let patterns = |reader: &Self, key| Patterns::parse(&text(reader, key).unwrap_or_default());
+        let naming = self.optional("names", Naming::Edgewatch, "edgewatch or node_exporter", Naming::parse);
+        let off = self.optional("collectors_off", Patterns::default(), "a list of collectors", |text| {
+            let is_noun = |item: &str| NOUNS.iter().any(|(noun, _)| *noun == item);
+            patterns::items(text).all(is_noun).then(|| Patterns::parse(text))
+        });
+        let network_file_systems =
+            self.optional("network_file_systems", false, "true or false", |text| text.parse().ok());
+        let exclude = Excludes {
+            interfaces: text(self, "interfaces_exclude"),
+            devices: text(self, "devices_exclude"),
+            file_systems: text(self, "file_systems_exclude"),
+            mounts: text(self, "mounts_exclude"),
+        };
+        Collection {
+            naming,
+            off,
+            metrics_exclude: patterns(self, "metrics_exclude"),
+            exclude: exclude.or_defaults(naming),
+            network_file_systems,
+        }
+    }
+
     fn duration(&mut self, key: &str, default_ms: i64, bounds_ms: RangeInclusive<i64>) -> i64 {
         let seconds = |ms: &i64| ms / 1_000;
         let expected = format!(
@@ -266,6 +303,8 @@ fn parse_file(path: &str, text: &str) -> Result<BTreeMap<&'static str, String>, 
             });
         };
         let text = match value {
+            toml::Value::Array(items) if setting.value == LIST => joined(items)
+                .ok_or_else(|| fault(format!("{key} must be a list of texts, none of them with a comma")))?,
             toml::Value::String(text) => text,
             toml::Value::Integer(number) => number.to_string(),
             toml::Value::Boolean(yes) => yes.to_string(),
@@ -274,6 +313,15 @@ fn parse_file(path: &str, text: &str) -> Result<BTreeMap<&'static str, String>, 
         values.insert(setting.key, text);
     }
     Ok(values)
+}
+
+/// A list as environment and flags say it.
+fn joined(items: Vec<toml::Value>) -> Option<String> {
+    let text = |item| match item {
+        toml::Value::String(text) if !text.contains(',') => Some(text),
+        _ => None,
+    };
+    Some(items.into_iter().map(text).collect::<Option<Vec<String>>>()?.join(", "))
 }
 
 fn default_state_dir(sources: &Sources<'_>) -> Result<PathBuf, SettingsError> {

@@ -1,5 +1,10 @@
 //! The one table of settings: `--help`, the configuration file and `docs/agent.md` all follow it.
 
+use super::collection::{DEVICES_EXCLUDE, FILE_SYSTEMS_EXCLUDE, INTERFACES_EXCLUDE, MOUNTS_EXCLUDE};
+
+/// What the value of a list looks like: texts between commas, in the file also an array of texts.
+pub const LIST: &str = "LIST";
+
 /// One setting.
 #[derive(Debug)]
 pub struct Setting {
@@ -101,6 +106,78 @@ pub const SETTINGS: &[Setting] = &[
         value: "",
         default: "false",
         doc: "Speak http:// to another machine too: tokens and metrics can be read on the way.",
+    },
+    Setting {
+        key: "names",
+        env: "EDGEWATCH_NAMES",
+        alias: None,
+        flag: "names",
+        value: "NAMES",
+        default: "edgewatch",
+        doc: "Whose names metrics have: edgewatch, or node_exporter for dashboards and rules that know those.",
+    },
+    Setting {
+        key: "collectors_off",
+        env: "EDGEWATCH_COLLECTORS_OFF",
+        alias: None,
+        flag: "collectors-off",
+        value: LIST,
+        default: "",
+        doc: "Collectors that are switched off: cpu, memory, disk, disk_io, network, load, pressure, sockets, processes, files, uptime, itself.",
+    },
+    Setting {
+        key: "metrics_exclude",
+        env: "EDGEWATCH_METRICS_EXCLUDE",
+        alias: None,
+        flag: "metrics-exclude",
+        value: LIST,
+        default: "",
+        doc: "Metrics that are not sent, by name.",
+    },
+    Setting {
+        key: "interfaces_exclude",
+        env: "EDGEWATCH_INTERFACES_EXCLUDE",
+        alias: None,
+        flag: "interfaces-exclude",
+        value: LIST,
+        default: INTERFACES_EXCLUDE,
+        doc: "Network interfaces that are left out.",
+    },
+    Setting {
+        key: "devices_exclude",
+        env: "EDGEWATCH_DEVICES_EXCLUDE",
+        alias: None,
+        flag: "devices-exclude",
+        value: LIST,
+        default: DEVICES_EXCLUDE,
+        doc: "Block devices that are left out. Partitions always are.",
+    },
+    Setting {
+        key: "file_systems_exclude",
+        env: "EDGEWATCH_FILE_SYSTEMS_EXCLUDE",
+        alias: None,
+        flag: "file-systems-exclude",
+        value: LIST,
+        default: FILE_SYSTEMS_EXCLUDE,
+        doc: "Kinds of file systems whose mounts are left out.",
+    },
+    Setting {
+        key: "mounts_exclude",
+        env: "EDGEWATCH_MOUNTS_EXCLUDE",
+        alias: None,
+        flag: "mounts-exclude",
+        value: LIST,
+        default: MOUNTS_EXCLUDE,
+        doc: "Mounts that are left out, by path.",
+    },
+    Setting {
+        key: "network_file_systems",
+        env: "EDGEWATCH_NETWORK_FILE_SYSTEMS",
+        alias: None,
+        flag: "network-file-systems",
+        value: "",
+        default: "false",
+        doc: "Ask network file systems for their size too; one that does not answer within a second is left out until it does.",
     },
     CONFIG,
 ];

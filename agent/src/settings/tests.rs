@@ -148,6 +148,42 @@ fn a_file_takes_texts_numbers_and_switches_and_nothing_else() {
 }
 
 #[test]
+fn a_list_is_an_array_in_the_file_and_has_commas_elsewhere() {
+    let file = "interfaces_exclude = [\"*\", \"!eth0\"]\ndevices_exclude = \"sd*\"\n";
+    let (settings, warnings) = load(&[], &[("devices-exclude", "vd*, nvme*")], Some(file)).unwrap();
+    let exclude = settings.collection.exclude;
+    assert!(exclude.interfaces.matches("eth1") && !exclude.interfaces.matches("eth0"));
+    assert!(exclude.devices.matches("nvme0n1") && !exclude.devices.matches("sda"));
+    assert_eq!(warnings, [""; 0]);
+    for bad in ["interfaces_exclude = [7]", "interfaces_exclude = [\"a,b\"]", "url = [\"a\"]"] {
+        assert!(matches!(load(&[], &[], Some(bad)), Err(SettingsError::File { .. })), "{bad}");
+    }
+}
+
+#[test]
+fn names_and_collectors_that_nobody_knows_are_warned_of() {
+    for (variable, good, bad) in [
+        ("EDGEWATCH_NAMES", "node_exporter", "telegraf"),
+        ("EDGEWATCH_COLLECTORS_OFF", "cpu, itself", "cpu, gpu"),
+        ("EDGEWATCH_NETWORK_FILE_SYSTEMS", "true", "some"),
+    ] {
+        assert_eq!(load(&[(variable, good)], &[], None).unwrap().1.len(), 0, "{good}");
+        let (settings, warnings) = load(&[(variable, bad)], &[], None).unwrap();
+        assert!(warnings.len() == 1 && warnings[0].contains(bad), "{warnings:?}");
+        assert_eq!(settings.collection.naming, Naming::Edgewatch);
+        assert!(settings.collection.off.is_empty() && !settings.collection.network_file_systems);
+    }
+}
+
+#[test]
+fn the_document_of_the_switch_names_every_collector() {
+    let doc = registry::by_key("collectors_off").unwrap().doc;
+    for (noun, _) in NOUNS {
+        assert!(doc.contains(&format!(" {noun}")), "{noun}");
+    }
+}
+
+#[test]
 fn a_file_that_was_named_must_exist() {
     let error = load(&[], &[("config", "/nowhere.toml")], None).unwrap_err().to_string();
     assert!(error.contains("/nowhere.toml") && error.contains("--config"), "{error}");

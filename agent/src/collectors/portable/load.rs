@@ -1,6 +1,6 @@
 //! Load averages.
 
-use super::{CollectError, Collector, Reading, to_hundredths};
+use crate::collectors::{CollectError, Collector, Reading, to_hundredths};
 use sysinfo::{LoadAvg, System};
 
 /// The names this collector emits.

@@ -1,6 +1,6 @@
 //! Memory and swap.
 
-use super::{CollectError, Collector, Reading, percentage};
+use crate::collectors::{CollectError, Collector, Reading, percentage};
 use sysinfo::{MemoryRefreshKind, System};
 
 /// The names this collector emits.

@@ -1,6 +1,6 @@
 //! Processors: how busy they were since the last reading, all together and one by one.
 
-use super::{CollectError, Collector, Reading, to_hundredths};
+use crate::collectors::{CollectError, Collector, Reading, to_hundredths};
 use std::time::Instant;
 use sysinfo::{CpuRefreshKind, MINIMUM_CPU_UPDATE_INTERVAL, System};
 

@@ -1,6 +1,13 @@
 //! The metric catalogue: every metric that the agent can emit and every name the native API accepts.
 //!
-//! Validation, the dashboard's units and the docs all come from [`CATALOGUE`].
+//! Validation, the dashboard's units and `docs/metrics.md` all come from [`CATALOGUE`] and, for hosts that send
+//! node_exporter's names, from [`NODE_EXPORTER`].
+
+mod host;
+mod node_exporter;
+
+pub use host::CATALOGUE;
+pub use node_exporter::NODE_EXPORTER;
 
 /// How values of a metric behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,70 +80,6 @@ impl Metric {
     }
 }
 
-/// Every known metric, sorted by name.
-pub const CATALOGUE: &[Metric] = &[
-    counter("agent_collector_failures_total", "", "Readings that a collector failed to take.")
-        .by(&["collector"]),
-    counter("agent_cpu_seconds_total", "s", "Processor time the agent has used.")
-        .like("process_cpu_seconds_total"),
-    counter("agent_dropped_batches_total", "", "Batches dropped because the queue was full."),
-    counter("agent_push_failures_total", "", "Pushes that failed and were tried again."),
-    gauge("agent_queue_batches", "", "Batches waiting to be pushed."),
-    counter("agent_rejected_batches_total", "", "Batches the server refused for good."),
-    gauge("agent_resident_bytes", "B", "Resident memory of the agent.").like("process_resident_memory_bytes"),
-    gauge("boot_time_seconds", "s", "When the host booted, in seconds since the epoch.")
-        .like("node_boot_time_seconds"),
-    gauge("cpu_count", "", "Logical processors.").headline(Headline::Plain),
-    gauge(
-        "cpu_usage_pct",
-        "%",
-        "Busy share of a processor since the last reading; core=total is the mean of all.",
-    )
-    .by(&["core"])
-    .headline(Headline::Labelled("core", "total")),
-    gauge("disk_total_bytes", "B", "Size of a mounted file system.")
-        .by(&["mount"])
-        .like("node_filesystem_size_bytes"),
-    gauge("disk_used_bytes", "B", "Used bytes of a mounted file system.").by(&["mount"]),
-    gauge("disk_used_pct", "%", "Used share of a mounted file system.")
-        .by(&["mount"])
-        .headline(Headline::Largest),
-    gauge("load_15m", "", "Load average over 15 minutes.").like("node_load15"),
-    gauge("load_1m", "", "Load average over 1 minute.").like("node_load1").headline(Headline::Plain),
-    gauge("load_5m", "", "Load average over 5 minutes.").like("node_load5"),
-    gauge("mem_available_bytes", "B", "Memory that programs can still get without swapping.")
-        .like("node_memory_MemAvailable_bytes"),
-    gauge("mem_total_bytes", "B", "Usable memory.")
-        .like("node_memory_MemTotal_bytes")
-        .headline(Headline::Plain),
-    gauge("mem_used_bytes", "B", "Memory that is neither free nor reclaimable."),
-    gauge("mem_used_pct", "%", "Used share of memory.").headline(Headline::Plain),
-    gauge("net_bytes_in", "B", "Bytes received on an interface since the last reading.").by(&["iface"]),
-    gauge("net_bytes_out", "B", "Bytes sent on an interface since the last reading.").by(&["iface"]),
-    counter("net_receive_bytes_total", "B", "Bytes received on an interface.")
-        .by(&["iface"])
-        .like("node_network_receive_bytes_total"),
-    counter("net_receive_errors_total", "", "Receive errors on an interface.")
-        .by(&["iface"])
-        .like("node_network_receive_errs_total"),
-    counter("net_receive_packets_total", "", "Packets received on an interface.")
-        .by(&["iface"])
-        .like("node_network_receive_packets_total"),
-    counter("net_transmit_bytes_total", "B", "Bytes sent on an interface.")
-        .by(&["iface"])
-        .like("node_network_transmit_bytes_total"),
-    counter("net_transmit_errors_total", "", "Transmit errors on an interface.")
-        .by(&["iface"])
-        .like("node_network_transmit_errs_total"),
-    counter("net_transmit_packets_total", "", "Packets sent on an interface.")
-        .by(&["iface"])
-        .like("node_network_transmit_packets_total"),
-    gauge("swap_total_bytes", "B", "Size of swap.").like("node_memory_SwapTotal_bytes"),
-    gauge("swap_used_bytes", "B", "Used bytes of swap."),
-    gauge("swap_used_pct", "%", "Used share of swap; absent without swap."),
-    gauge("uptime_seconds", "s", "Seconds since the host booted.").headline(Headline::Plain),
-];
-
 /// Prefixes under which a host may send names of its own.
 pub const FREE_PREFIXES: &[&str] = &["app_", "custom_"];
 
@@ -145,10 +88,13 @@ pub const FREE_PREFIXES: &[&str] = &["app_", "custom_"];
 pub const DIFFERENCES: &[(&str, &str)] =
     &[("net_bytes_in", "net_receive_bytes_total"), ("net_bytes_out", "net_transmit_bytes_total")];
 
-/// The metric of a stored name.
+/// The metric of a stored name, ours or node_exporter's.
 pub fn find(name: &str) -> Option<&'static Metric> {
-    let at = CATALOGUE.binary_search_by(|metric| metric.name.cmp(name)).ok()?;
-    CATALOGUE.get(at)
+    let within = |metrics: &'static [Metric]| {
+        let at = metrics.binary_search_by(|metric| metric.name.cmp(name)).ok()?;
+        metrics.get(at)
+    };
+    within(CATALOGUE).or_else(|| within(NODE_EXPORTER))
 }
 
 /// Whether the native API takes a stored name: in the catalogue, or under a free prefix with something behind it.
@@ -164,7 +110,7 @@ pub fn counter_behind(name: &str) -> Option<&'static str> {
 
 /// The known name nearest to `name` by edit distance: what a typo probably meant.
 pub fn nearest(name: &str) -> &'static str {
-    nearest_of(name, CATALOGUE.iter().map(|metric| metric.name))
+    nearest_of(name, CATALOGUE.iter().chain(NODE_EXPORTER).map(|metric| metric.name))
 }
 
 /// The one of the `known` names nearest to `name`; empty if none is known.
@@ -198,11 +144,22 @@ mod tests {
 
     #[test]
     fn the_catalogue_is_sorted_legal_and_told() {
-        assert!(CATALOGUE.windows(2).all(|pair| pair[0].name < pair[1].name));
-        for metric in CATALOGUE {
-            assert_eq!(crate::name::stored_name(metric.name).as_deref(), Ok(metric.name));
-            assert!(metric.help.ends_with('.'), "{}", metric.name);
-            assert_eq!(metric.kind == Kind::Counter, metric.name.ends_with("_total"), "{}", metric.name);
+        for metrics in [CATALOGUE, NODE_EXPORTER] {
+            assert!(metrics.is_sorted_by(|a, b| a.name < b.name));
+            for metric in metrics {
+                assert_eq!(crate::name::stored_name(metric.name).as_deref(), Ok(metric.name));
+                assert!(metric.help.ends_with('.'), "{}", metric.name);
+                assert_eq!(metric.kind == Kind::Counter, metric.name.ends_with("_total"), "{}", metric.name);
+                assert!(metric.label_keys.is_sorted(), "{}", metric.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_alias_is_a_name_that_a_host_may_send() {
+        let aliases = CATALOGUE.iter().filter_map(|metric| Some((metric, metric.node_exporter?)));
+        for (metric, alias) in aliases.filter(|(_, alias)| alias.starts_with("node_")) {
+            assert_eq!(find(alias).map(|known| known.kind), Some(metric.kind), "{alias}");
         }
     }
 

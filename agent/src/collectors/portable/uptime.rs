@@ -1,6 +1,6 @@
 //! Since when the host runs.
 
-use super::{CollectError, Collector, Reading};
+use crate::collectors::{CollectError, Collector, Reading};
 use sysinfo::System;
 
 /// The names this collector emits.

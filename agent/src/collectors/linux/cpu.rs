@@ -1,0 +1,237 @@
+//! Processors: how busy they were since the last reading, and what they have spent their time on.
+
+use super::text_of;
+use crate::{
+    collectors::{CollectError, Collector, Reading, percentage, to_hundredths},
+    settings::collection::Naming,
+};
+
+/// The names this collector emits.
+pub const DESCRIBED: &[&str] = &[
+    "cpu_context_switches_total",
+    "cpu_count",
+    "cpu_forks_total",
+    "cpu_interrupts_total",
+    "cpu_mode_seconds_total",
+    "cpu_tasks_blocked",
+    "cpu_tasks_running",
+    "cpu_usage_pct",
+];
+
+/// The modes of `/proc/stat` in its order; the time of guests is part of `user` and `nice`.
+const MODES: [&str; 8] = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"];
+const IDLE: usize = 3;
+const IOWAIT: usize = 4;
+
+/// Time by mode in ticks, and behind them the two of guests.
+type Ticks = [u64; MODES.len() + 2];
+
+/// `/proc/stat`, as far as it is read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CpuReading {
+    /// All processors together.
+    pub total: Ticks,
+    /// Each processor's number and time.
+    pub cores: Vec<(String, Ticks)>,
+    /// Context switches, forks and interrupts, as far as they are told.
+    pub counts: [Option<u64>; 3],
+    /// Tasks that run or could, and tasks that wait for a disk.
+    pub tasks: [Option<u64>; 2],
+}
+
+/// Reads processors, and remembers the last reading.
+pub struct Cpu {
+    naming: Naming,
+    ticks_per_s: u64,
+    before: CpuReading,
+}
+
+impl Cpu {
+    /// A collector that has taken its first reading.
+    pub fn new(naming: Naming) -> Self {
+        // Whatever fails now fails again when it counts.
+        let before = Self::read().unwrap_or_default();
+        Self { naming, ticks_per_s: rustix::param::clock_ticks_per_second(), before }
+    }
+
+    fn read() -> Result<CpuReading, CollectError> {
+        Ok(parse(&text_of("/proc/stat")?))
+    }
+}
+
+impl Collector for Cpu {
+    fn collect(&mut self, readings: &mut Vec<Reading>) -> Result<(), CollectError> {
+        let reading = Self::read()?;
+        if reading.cores.is_empty() {
+            return Err(CollectError::Absurd("/proc/stat lists no processor"));
+        }
+        readings.extend(samples(&reading, &self.before, self.ticks_per_s));
+        if self.naming == Naming::NodeExporter {
+            readings.extend(node_samples(&reading, self.ticks_per_s));
+        }
+        self.before = reading;
+        Ok(())
+    }
+}
+
+/// Reads `/proc/stat` (`man 5 proc_stat`); lines that it does not know are passed over.
+pub fn parse(stat: &str) -> CpuReading {
+    let mut reading = CpuReading::default();
+    for line in stat.lines() {
+        let mut words = line.split_ascii_whitespace();
+        let Some(key) = words.next() else { continue };
+        if let Some(number) = key.strip_prefix("cpu") {
+            let mut ticks = Ticks::default();
+            for (tick, word) in ticks.iter_mut().zip(words) {
+                *tick = word.parse().unwrap_or_default();
+            }
+            match number {
+                "" => reading.total = ticks,
+                _ => reading.cores.push((number.to_owned(), ticks)),
+            }
+            continue;
+        }
+        let [switches, forks, interrupts] = &mut reading.counts;
+        let [running, blocked] = &mut reading.tasks;
+        let told = match key {
+            "ctxt" => switches,
+            "processes" => forks,
+            "intr" => interrupts,
+            "procs_running" => running,
+            "procs_blocked" => blocked,
+            _ => continue,
+        };
+        *told = words.next().and_then(|word| word.parse().ok());
+    }
+    reading
+}
+
+/// The samples of a reading and the one before it. A share is absent where no time has passed; waiting for a disk
+/// counts as idle, as the processor is free meanwhile.
+pub fn samples(reading: &CpuReading, before: &CpuReading, ticks_per_s: u64) -> Vec<Reading> {
+    let mut samples = vec![Reading::plain("cpu_count", reading.cores.len() as f64)];
+    let mut usage = |core: &str, now: &Ticks, then: &Ticks| {
+        if let Some(pct) = busy_pct(now, then) {
+            samples.push(Reading::labelled("cpu_usage_pct", "core", core, pct));
+        }
+    };
+    usage("total", &reading.total, &before.total);
+    for (number, now) in &reading.cores {
+        if let Some((_, then)) = before.cores.iter().find(|(known, _)| known == number) {
+            usage(number, now, then);
+        }
+    }
+    samples.extend(MODES.iter().zip(reading.total).map(|(mode, ticks)| {
+        Reading::labelled("cpu_mode_seconds_total", "mode", mode, seconds(ticks, ticks_per_s))
+    }));
+    let counts = ["cpu_context_switches_total", "cpu_forks_total", "cpu_interrupts_total"];
+    let tasks = ["cpu_tasks_running", "cpu_tasks_blocked"];
+    let told = counts.iter().zip(reading.counts).chain(tasks.iter().zip(reading.tasks));
+    samples.extend(told.filter_map(|(name, value)| Some(Reading::plain(name, value? as f64))));
+    samples
+}
+
+/// node_exporter's `cpu` collector.
+pub fn node_samples(reading: &CpuReading, ticks_per_s: u64) -> Vec<Reading> {
+    let mut samples = Vec::new();
+    for (number, ticks) in &reading.cores {
+        let mut sample = |name, mode, ticks| {
+            let value = seconds(ticks, ticks_per_s);
+            samples.push(Reading::labelled(name, "cpu", number, value).with("mode", mode));
+        };
+        for (mode, ticks) in MODES.iter().zip(ticks) {
+            sample("node_cpu_seconds_total", mode, *ticks);
+        }
+        for (mode, ticks) in ["user", "nice"].iter().zip(ticks.iter().skip(MODES.len())) {
+            sample("node_cpu_guest_seconds_total", mode, *ticks);
+        }
+    }
+    samples
+}
+
+/// Ticks are hundredths of a second nearly everywhere.
+fn seconds(ticks: u64, ticks_per_s: u64) -> f64 {
+    to_hundredths(ticks as f64 / ticks_per_s.max(1) as f64)
+}
+
+fn busy_pct(now: &Ticks, then: &Ticks) -> Option<f64> {
+    let mut passed = 0_u64;
+    let mut idle = 0_u64;
+    for (index, (now, then)) in now.iter().zip(then).take(MODES.len()).enumerate() {
+        // The time of waiting can go back by a few ticks (`man 5 proc_stat`).
+        let ticks = now.saturating_sub(*then);
+        passed = passed.saturating_add(ticks);
+        if index == IDLE || index == IOWAIT {
+            idle = idle.saturating_add(ticks);
+        }
+    }
+    (passed > 0).then(|| percentage(passed.saturating_sub(idle), passed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `/proc/stat` of a virtual machine with Linux 6.1, 2026-11-21; `intr` cut.
+    const STAT: &str = "cpu  199553 0 31106 193392 2599 0 233 120 7 0\ncpu0 96047 0 13685 102757 908 0 38 58 7 0\n\
+        cpu1 103506 0 17420 90635 1690 0 194 61 0 0\nintr 1432530 0 0 1\nctxt 2214185\nbtime 1795262465\n\
+        processes 67367\nprocs_running 5\nprocs_blocked 1\nsoftirq 721073 0 111625\n";
+
+    fn value(samples: &[Reading], name: &str, label: &str) -> Option<f64> {
+        let is_it = |sample: &&Reading| {
+            sample.name == name && sample.labels.iter().all(|(_, text)| label.split(' ').any(|l| l == text))
+        };
+        samples.iter().find(is_it).map(|sample| sample.value)
+    }
+
+    #[test]
+    fn a_saved_stat_has_modes_counts_and_tasks() {
+        let reading = parse(STAT);
+        let samples = samples(&reading, &reading, 100);
+        for (name, label, expected) in [
+            ("cpu_count", "", Some(2.0)),
+            ("cpu_mode_seconds_total", "user", Some(1_995.53)),
+            ("cpu_mode_seconds_total", "steal", Some(1.2)),
+            ("cpu_context_switches_total", "", Some(2_214_185.0)),
+            ("cpu_interrupts_total", "", Some(1_432_530.0)),
+            ("cpu_forks_total", "", Some(67_367.0)),
+            ("cpu_tasks_running", "", Some(5.0)),
+            ("cpu_tasks_blocked", "", Some(1.0)),
+            ("cpu_usage_pct", "total", None),
+        ] {
+            assert_eq!(value(&samples, name, label), expected, "{name} {label}");
+        }
+    }
+
+    #[test]
+    fn shares_are_of_the_time_between_two_readings() {
+        let before = parse("cpu  0 0 0 0 0 0 0 0\ncpu0 0 0 0 0 0 0 0 0\n");
+        // A third of the time busy; as much idle, and as much waiting.
+        let now = parse("cpu  10 0 20 30 30 0 0 0\ncpu0 10 0 20 30 30 0 0 0\ncpu1 5 0 0 5 0 0 0 0\n");
+        let samples = samples(&now, &before, 100);
+        assert_eq!(value(&samples, "cpu_usage_pct", "total"), Some(33.33));
+        assert_eq!(value(&samples, "cpu_usage_pct", "0"), Some(33.33));
+        assert_eq!(value(&samples, "cpu_usage_pct", "1"), None, "a processor that was not there before");
+    }
+
+    #[test]
+    fn time_that_goes_back_is_no_time() {
+        let before = parse("cpu  0 0 0 50 100 0 0 0\n");
+        let now = parse("cpu  25 0 0 125 90 0 0 0\n");
+        assert_eq!(busy_pct(&now.total, &before.total), Some(25.0));
+    }
+
+    #[test]
+    fn node_exporters_names_have_processor_and_mode() {
+        let samples = node_samples(&parse(STAT), 100);
+        assert_eq!(samples.len(), 2 * 10);
+        assert_eq!(value(&samples, "node_cpu_seconds_total", "1 user"), Some(1_035.06));
+        assert_eq!(value(&samples, "node_cpu_guest_seconds_total", "0 user"), Some(0.07));
+    }
+
+    #[test]
+    fn a_stat_of_nothing_is_nothing() {
+        assert_eq!(parse(""), CpuReading::default());
+        assert_eq!(parse("cpu0 x\nctxt\n").counts, [None; 3]);
+    }
+}

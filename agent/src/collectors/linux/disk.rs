@@ -1,0 +1,420 @@
+//! Mounted file systems: how large and how full they are.
+
+use super::text_of;
+use crate::{
+    collectors::{CollectError, Collector, Reading, percentage},
+    settings::collection::{Collection, Excludes, Naming},
+    settings::patterns::Patterns,
+};
+use rustix::{
+    fs::{StatVfsMountFlags, statvfs},
+    io::Errno,
+};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// The names this collector emits.
+pub const DESCRIBED: &[&str] = &[
+    "disk_inodes_used",
+    "disk_inodes_used_pct",
+    "disk_read_only",
+    "disk_total_bytes",
+    "disk_used_bytes",
+    "disk_used_pct",
+];
+
+/// File systems that lie on another host, which need not answer.
+const NETWORK: &[&str] =
+    &["9p", "afs", "ceph", "cifs", "davfs", "glusterfs", "lustre", "ncpfs", "nfs", "nfs4", "smb3", "smbfs"];
+
+/// How long a network file system may take to answer. Reason: a round of readings waits for it.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A line of the mount table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mount {
+    /// What is mounted: a device, or what a file system without one calls itself.
+    pub device: String,
+    /// Where.
+    pub path: String,
+    /// Kind of file system.
+    pub file_system: String,
+    /// Whether nobody can write.
+    pub read_only: bool,
+}
+
+impl Mount {
+    fn is_on_network(&self) -> bool {
+        NETWORK.contains(&self.file_system.as_str())
+    }
+}
+
+/// What a file system has: bytes and inodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Space {
+    /// All bytes.
+    pub total: u64,
+    /// Free, root's reserve included.
+    pub free: u64,
+    /// Free for everybody.
+    pub available: u64,
+    /// All inodes; 0 where there is no fixed number of them.
+    pub inodes: u64,
+    /// Free inodes.
+    pub inodes_free: u64,
+    /// Whether the file system itself, rather than its mount, is read-only.
+    pub read_only: bool,
+}
+
+/// Reads mounts.
+pub struct Disk {
+    naming: Naming,
+    exclude: Excludes<Patterns>,
+    network: Option<Patient>,
+}
+
+impl Disk {
+    /// A collector.
+    pub fn new(collection: &Collection) -> Self {
+        Self {
+            naming: collection.naming,
+            exclude: collection.exclude.clone(),
+            network: collection.network_file_systems.then(Patient::default),
+        }
+    }
+
+    fn space_of(&mut self, mount: &Mount) -> Result<Option<Space>, CollectError> {
+        match (&mut self.network, mount.is_on_network()) {
+            (_, false) => ask(&mount.path),
+            (Some(patient), true) => patient.ask(&mount.path),
+            (None, true) => Ok(None),
+        }
+    }
+}
+
+impl Collector for Disk {
+    fn collect(&mut self, readings: &mut Vec<Reading>) -> Result<(), CollectError> {
+        let mounts = parse(&text_of("/proc/self/mounts")?);
+        let mut result = Ok(());
+        for mount in worth_reading(mounts, &self.exclude, self.naming) {
+            match self.space_of(&mount) {
+                Ok(Some(space)) => {
+                    readings.extend(samples(&mount, space));
+                    if self.naming == Naming::NodeExporter {
+                        readings.extend(node_samples(&mount, space));
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => result = Err(error),
+            }
+        }
+        result
+    }
+}
+
+/// Asks a file system for its size. `None` for what is no directory or none of ours.
+fn ask(path: &str) -> Result<Option<Space>, CollectError> {
+    // A file that is mounted onto another, as containers do with /etc/hosts, is no file system of interest.
+    if !Path::new(path).is_dir() {
+        return Ok(None);
+    }
+    match statvfs(path) {
+        Ok(told) => Ok(Some(Space {
+            total: told.f_blocks.saturating_mul(told.f_frsize),
+            free: told.f_bfree.saturating_mul(told.f_frsize),
+            available: told.f_bavail.saturating_mul(told.f_frsize),
+            inodes: told.f_files,
+            inodes_free: told.f_ffree,
+            read_only: told.f_flag.contains(StatVfsMountFlags::RDONLY),
+        })),
+        Err(Errno::ACCESS) => Ok(None),
+        Err(error) => Err(CollectError::unreadable(path, error)),
+    }
+}
+
+type Answer = Result<Option<Space>, CollectError>;
+
+/// Asks on a thread of its own, so that a host that never answers costs [`PATIENCE`] once and that thread, not the agent.
+#[derive(Default)]
+struct Patient {
+    thread: Option<(SyncSender<String>, Receiver<Answer>)>,
+    is_waiting: bool,
+}
+
+impl Patient {
+    fn ask(&mut self, path: &str) -> Answer {
+        self.ask_by(path, ask, PATIENCE)
+    }
+
+    fn ask_by(&mut self, path: &str, ask: fn(&str) -> Answer, patience: Duration) -> Answer {
+        let late = || CollectError::unreadable(path, "an earlier request has not been answered yet");
+        if self.thread.is_none() {
+            self.thread = Some(start(ask).map_err(|error| CollectError::unreadable(path, error))?);
+        }
+        let Some((paths, answers)) = &self.thread else { return Err(late()) };
+        if self.is_waiting {
+            match answers.try_recv() {
+                // It is the answer to an old question, and as such of no use.
+                Ok(_) => self.is_waiting = false,
+                Err(TryRecvError::Empty) => return Err(late()),
+                Err(TryRecvError::Disconnected) => {
+                    self.thread = None;
+                    self.is_waiting = false;
+                    return Err(late());
+                }
+            }
+        }
+        let until = Instant::now() + patience;
+        if paths.try_send(path.to_owned()).is_err() {
+            return Err(late());
+        }
+        let answer = answers.recv_timeout(until.saturating_duration_since(Instant::now()));
+        self.is_waiting = answer.is_err();
+        answer.unwrap_or_else(|_| Err(CollectError::unreadable(path, "the file system does not answer")))
+    }
+}
+
+fn start(ask: fn(&str) -> Answer) -> std::io::Result<(SyncSender<String>, Receiver<Answer>)> {
+    let (ask_for, paths) = sync_channel::<String>(1);
+    let (tell, answers) = sync_channel(1);
+    let work = move || {
+        while let Ok(path) = paths.recv() {
+            if tell.send(ask(&path)).is_err() {
+                return;
+            }
+        }
+    };
+    thread::Builder::new().name("mounts".to_owned()).spawn(work)?;
+    Ok((ask_for, answers))
+}
+
+/// Reads `/proc/self/mounts` (`man 5 fstab`), in which blanks are written in octal.
+pub fn parse(mounts: &str) -> Vec<Mount> {
+    let mount = |line: &str| {
+        let mut words = line.split(' ');
+        Some(Mount {
+            device: unescaped(words.next()?),
+            path: unescaped(words.next()?),
+            file_system: words.next()?.to_owned(),
+            read_only: words.next()?.split(',').any(|option| option == "ro"),
+        })
+    };
+    mounts.lines().filter_map(mount).collect()
+}
+
+fn unescaped(text: &str) -> String {
+    let mut parts = text.split('\\');
+    let mut whole = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let code = part.get(..3).and_then(|code| u8::from_str_radix(code, 8).ok());
+        match (code, part.get(3..)) {
+            (Some(code), Some(rest)) if code.is_ascii() => {
+                whole.push(char::from(code));
+                whole.push_str(rest);
+            }
+            _ => {
+                whole.push('\\');
+                whole.push_str(part);
+            }
+        }
+    }
+    whole
+}
+
+/// The mounts to read: not what is left out, and of several mounts of one device the one with the shortest path, unless
+/// names are node_exporter's, which tells of all. An overlay is left out too, but for a container's own root. Sorted by path.
+pub fn worth_reading(mounts: Vec<Mount>, exclude: &Excludes<Patterns>, naming: Naming) -> Vec<Mount> {
+    let mut by_identity: BTreeMap<String, Mount> = BTreeMap::new();
+    for mount in mounts {
+        let own_root = naming == Naming::Edgewatch && mount.path == "/";
+        let left_out =
+            exclude.file_systems.matches(&mount.file_system) || exclude.mounts.matches(&mount.path);
+        if left_out && !own_root {
+            continue;
+        }
+        // Only a device's path says that two mounts are the same.
+        let by_device = naming == Naming::Edgewatch && mount.device.starts_with('/');
+        let identity = if by_device { mount.device.clone() } else { mount.path.clone() };
+        let rank = |mount: &Mount| (mount.path.len(), mount.path.clone());
+        match by_identity.get(&identity) {
+            // Of two mounts at one path the later one hides the other.
+            Some(known) if rank(known) < rank(&mount) => {}
+            _ => {
+                by_identity.insert(identity, mount);
+            }
+        }
+    }
+    let mut kept: Vec<Mount> = by_identity.into_values().collect();
+    kept.sort_by(|a, b| a.path.cmp(&b.path));
+    kept
+}
+
+/// The samples of a mount. The share is `df`'s: of what is used and what is available, so that
+/// 100 % is where programs get no more.
+pub fn samples(mount: &Mount, space: Space) -> Vec<Reading> {
+    if space.total == 0 {
+        return Vec::new();
+    }
+    let at = |name, value| Reading::labelled(name, "mount", &mount.path, value);
+    let used = space.total.saturating_sub(space.free);
+    let reachable = used.saturating_add(space.available).max(1);
+    let mut samples = vec![
+        at("disk_total_bytes", space.total as f64),
+        at("disk_used_bytes", used as f64),
+        at("disk_used_pct", percentage(used, reachable)),
+        at("disk_read_only", f64::from(u8::from(mount.read_only || space.read_only))),
+    ];
+    if space.inodes > 0 {
+        let used = space.inodes.saturating_sub(space.inodes_free);
+        samples.push(at("disk_inodes_used", used as f64));
+        samples.push(at("disk_inodes_used_pct", percentage(used, space.inodes)));
+    }
+    samples
+}
+
+/// node_exporter's `filesystem` collector.
+pub fn node_samples(mount: &Mount, space: Space) -> Vec<Reading> {
+    [
+        ("node_filesystem_avail_bytes", space.available),
+        ("node_filesystem_device_error", 0),
+        ("node_filesystem_files", space.inodes),
+        ("node_filesystem_files_free", space.inodes_free),
+        ("node_filesystem_free_bytes", space.free),
+        ("node_filesystem_readonly", u64::from(mount.read_only)),
+        ("node_filesystem_size_bytes", space.total),
+    ]
+    .map(|(name, value)| {
+        Reading::labelled(name, "device", &mount.device, value as f64)
+            .with("fstype", &mount.file_system)
+            .with("mountpoint", &mount.path)
+    })
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mount(device: &str, path: &str, file_system: &str) -> Mount {
+        Mount { device: device.into(), path: path.into(), file_system: file_system.into(), read_only: false }
+    }
+
+    fn kept_by(naming: Naming, mounts: &[(&str, &str, &str)]) -> Vec<String> {
+        let mounts = mounts.iter().map(|(d, p, f)| mount(d, p, f)).collect();
+        let exclude = Excludes::default().or_defaults(naming);
+        worth_reading(mounts, &exclude, naming).into_iter().map(|mount| mount.path).collect()
+    }
+
+    fn kept(mounts: &[(&str, &str, &str)]) -> Vec<String> {
+        kept_by(Naming::Edgewatch, mounts)
+    }
+
+    #[test]
+    fn a_saved_table_is_read_with_its_blanks() {
+        // Linux 6.1, 2026-11-21, and a USB stick.
+        let mounts = parse(
+            "/dev/vda / ext4 rw,relatime,discard 0 0\n/dev/sdb1 /media/my\\040stick\\134 vfat ro,nosuid 0 0\nx\n",
+        );
+        let stick = Mount { read_only: true, ..mount("/dev/sdb1", "/media/my stick\\", "vfat") };
+        assert_eq!(mounts, [mount("/dev/vda", "/", "ext4"), stick]);
+        assert_eq!(unescaped("a\\9z\\"), "a\\9z\\");
+    }
+
+    #[test]
+    fn used_leaves_roots_reserve_out_and_the_share_is_dfs() {
+        let space =
+            Space { total: 1_000, free: 400, available: 300, inodes: 50, inodes_free: 40, read_only: false };
+        let at = |name, value| Reading::labelled(name, "mount", "/", value);
+        assert_eq!(
+            samples(&mount("/dev/vda", "/", "ext4"), space),
+            [
+                at("disk_total_bytes", 1_000.0),
+                at("disk_used_bytes", 600.0),
+                at("disk_used_pct", 66.67),
+                at("disk_read_only", 0.0),
+                at("disk_inodes_used", 10.0),
+                at("disk_inodes_used_pct", 20.0),
+            ]
+        );
+        let read_only = Space { read_only: true, inodes: 0, ..space };
+        let samples = samples(&mount("/dev/vda", "/", "btrfs"), read_only);
+        assert_eq!(samples.last(), Some(&at("disk_read_only", 1.0)), "and nothing about inodes");
+    }
+
+    #[test]
+    fn a_file_system_without_size_has_no_samples() {
+        assert_eq!(samples(&mount("none", "/x", "odd"), Space::default()), []);
+    }
+
+    #[test]
+    fn of_several_mounts_of_a_device_the_shortest_path_stays() {
+        let mounts = [
+            ("/dev/vda", "/srv/bind", "ext4"),
+            ("/dev/vda", "/", "ext4"),
+            ("/dev/vda", "/a", "ext4"),
+            ("/dev/vdb", "/srv", "xfs"),
+        ];
+        assert_eq!(kept(&mounts), ["/", "/srv"]);
+        assert_eq!(kept_by(Naming::NodeExporter, &mounts), ["/", "/a", "/srv", "/srv/bind"]);
+    }
+
+    #[test]
+    fn file_systems_without_a_device_are_told_apart_by_path() {
+        let mounts = [("tank", "/tank", "zfs"), ("tank", "/backup", "zfs")];
+        assert_eq!(kept(&mounts), ["/backup", "/tank"]);
+    }
+
+    #[test]
+    fn pseudo_file_systems_and_containers_layers_are_left_out() {
+        let mounts = [
+            ("overlay", "/", "overlay"),
+            ("overlay", "/var/lib/docker/overlay2/1/merged", "overlay"),
+            ("/dev/vdc", "/var/lib/kubelet/pods/1/volumes/a", "ext4"),
+            ("me@far:", "/far", "fuse.sshfs"),
+            ("/dev/fuse", "/portal", "fuse"),
+            ("/dev/sda1", "/usb", "fuseblk"),
+            ("none", "/debug", "debugfs"),
+            ("systemd-1", "/auto", "autofs"),
+        ];
+        assert_eq!(kept(&mounts), ["/", "/usb"]);
+    }
+
+    #[test]
+    fn another_hosts_file_systems_are_asked_only_if_that_is_wanted() {
+        let collection = Collection::usual(Naming::Edgewatch);
+        let far = mount("far:/export", "/", "nfs4");
+        assert_eq!(Disk::new(&collection).space_of(&far).unwrap(), None);
+        let wanted = Collection { network_file_systems: true, ..collection };
+        assert!(Disk::new(&wanted).space_of(&far).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_file_system_that_never_answers_is_waited_for_once() {
+        let never = |path: &str| match path {
+            "/dead" => loop {
+                thread::park();
+            },
+            _ => Ok(None),
+        };
+        let mut patient = Patient::default();
+        let error = patient.ask_by("/dead", never, Duration::from_millis(1)).unwrap_err().to_string();
+        assert!(error.contains("/dead") && error.contains("does not answer"), "{error}");
+        // An hour of patience is not spent: the thread is known to wait.
+        let error = patient.ask_by("/alive", never, Duration::from_secs(3_600)).unwrap_err().to_string();
+        assert!(error.contains("not been answered yet"), "{error}");
+    }
+
+    #[test]
+    fn this_host_has_a_root() {
+        let mut readings = Vec::new();
+        let collection = Collection::usual(Naming::Edgewatch);
+        Disk::new(&collection).collect(&mut readings).unwrap();
+        let root = [("mount", "/".to_owned())];
+        assert!(readings.iter().any(|reading| reading.labels == root), "{readings:?}");
+    }
+}

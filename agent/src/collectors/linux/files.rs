@@ -1,0 +1,48 @@
+//! File descriptors of the whole host.
+
+use super::text_of;
+use crate::collectors::{CollectError, Collector, Reading};
+
+/// The names this collector emits.
+pub const DESCRIBED: &[&str] = &["file_descriptors_limit", "file_descriptors_open"];
+
+/// From here on a limit is none: today's kernels say the largest number they know.
+const NO_LIMIT: u64 = 1 << 53;
+
+/// Reads file descriptors.
+pub struct Files;
+
+impl Collector for Files {
+    fn collect(&mut self, readings: &mut Vec<Reading>) -> Result<(), CollectError> {
+        let told = samples(&text_of("/proc/sys/fs/file-nr")?)
+            .ok_or(CollectError::Absurd("/proc/sys/fs/file-nr does not have three numbers"))?;
+        readings.extend(told);
+        Ok(())
+    }
+}
+
+/// The samples of `/proc/sys/fs/file-nr`: open, unused (always 0), limit.
+pub fn samples(file_nr: &str) -> Option<Vec<Reading>> {
+    let mut numbers = file_nr.split_whitespace().map(|word| word.parse::<u64>().ok());
+    let (open, _, limit) = (numbers.next()??, numbers.next()??, numbers.next()??);
+    let mut samples = vec![Reading::plain("file_descriptors_open", open as f64)];
+    if limit < NO_LIMIT {
+        samples.push(Reading::plain("file_descriptors_limit", limit as f64));
+    }
+    Some(samples)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_is_none_is_not_told() {
+        let open = Reading::plain("file_descriptors_open", 1_285.0);
+        let limit = Reading::plain("file_descriptors_limit", 2_466_183.0);
+        // Linux 6.1, 2026-11-21, and the same with systemd's limit.
+        assert_eq!(samples("1285\t0\t2466183\n"), Some(vec![open.clone(), limit]));
+        assert_eq!(samples("1285\t0\t9223372036854775807\n"), Some(vec![open]));
+        assert_eq!(samples("1285\t0\n"), None);
+    }
+}

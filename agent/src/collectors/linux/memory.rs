@@ -1,0 +1,191 @@
+//! Memory and swap, by kind.
+
+use super::{number_of, text_of};
+use crate::{
+    collectors::{CollectError, Collector, Reading, percentage},
+    settings::collection::Naming,
+};
+use edgewatch_shared::catalogue::find;
+
+/// The names this collector emits.
+pub const DESCRIBED: &[&str] = &[
+    "mem_available_bytes",
+    "mem_buffers_bytes",
+    "mem_cached_bytes",
+    "mem_committed_bytes",
+    "mem_dirty_bytes",
+    "mem_free_bytes",
+    "mem_major_faults_total",
+    "mem_oom_kills_total",
+    "mem_shared_bytes",
+    "mem_slab_bytes",
+    "mem_total_bytes",
+    "mem_used_bytes",
+    "mem_used_pct",
+    "swap_in_bytes_total",
+    "swap_out_bytes_total",
+    "swap_total_bytes",
+    "swap_used_bytes",
+    "swap_used_pct",
+];
+
+/// Kinds that are told as they are: our name, and the kernel's.
+const KINDS: &[(&str, &str)] = &[
+    ("mem_buffers_bytes", "Buffers"),
+    ("mem_cached_bytes", "Cached"),
+    ("mem_committed_bytes", "Committed_AS"),
+    ("mem_dirty_bytes", "Dirty"),
+    ("mem_free_bytes", "MemFree"),
+    ("mem_shared_bytes", "Shmem"),
+    ("mem_slab_bytes", "Slab"),
+];
+
+/// Reads memory and swap.
+pub struct Memory {
+    /// Whose names.
+    pub naming: Naming,
+}
+
+impl Collector for Memory {
+    fn collect(&mut self, readings: &mut Vec<Reading>) -> Result<(), CollectError> {
+        let meminfo = text_of("/proc/meminfo")?;
+        let own = samples(&meminfo).ok_or(CollectError::Absurd("/proc/meminfo tells of no memory"))?;
+        readings.extend(own);
+        if self.naming == Naming::NodeExporter {
+            readings.extend(node_samples(&meminfo));
+        }
+        readings.extend(event_samples(&text_of("/proc/vmstat")?, rustix::param::page_size() as u64));
+        Ok(())
+    }
+}
+
+/// The samples of `/proc/meminfo` (`man 5 proc_meminfo`). Used is what is not available; a host without swap has no
+/// share of it, and a kernel that does not know a kind has no sample of it.
+pub fn samples(meminfo: &str) -> Option<Vec<Reading>> {
+    let bytes = |key| Some(number_of(meminfo, key)?.saturating_mul(1_024));
+    let total = bytes("MemTotal").filter(|total| *total > 0)?;
+    // Kernels before 3.14 do not reckon what is available.
+    let available = bytes("MemAvailable").or_else(|| {
+        let free = bytes("MemFree")?;
+        Some(free.saturating_add(bytes("Buffers")?).saturating_add(bytes("Cached")?))
+    })?;
+    let used = total.saturating_sub(available);
+    let swap_total = bytes("SwapTotal").unwrap_or_default();
+    let swap_used = swap_total.saturating_sub(bytes("SwapFree").unwrap_or_default());
+    let mut samples = vec![
+        Reading::plain("mem_total_bytes", total as f64),
+        Reading::plain("mem_available_bytes", available as f64),
+        Reading::plain("mem_used_bytes", used as f64),
+        Reading::plain("mem_used_pct", percentage(used, total)),
+        Reading::plain("swap_total_bytes", swap_total as f64),
+        Reading::plain("swap_used_bytes", swap_used as f64),
+    ];
+    if swap_total > 0 {
+        samples.push(Reading::plain("swap_used_pct", percentage(swap_used, swap_total)));
+    }
+    samples.extend(KINDS.iter().filter_map(|(name, key)| Some(Reading::plain(name, bytes(key)? as f64))));
+    Some(samples)
+}
+
+/// The samples of `/proc/vmstat`.
+pub fn event_samples(vmstat: &str, page_bytes: u64) -> Vec<Reading> {
+    let events = [
+        ("mem_major_faults_total", "pgmajfault", 1),
+        ("mem_oom_kills_total", "oom_kill", 1),
+        ("swap_in_bytes_total", "pswpin", page_bytes),
+        ("swap_out_bytes_total", "pswpout", page_bytes),
+    ];
+    let sample = |(name, key, unit): (&'static str, &str, u64)| {
+        Some(Reading::plain(name, number_of(vmstat, key)?.saturating_mul(unit) as f64))
+    };
+    events.into_iter().filter_map(sample).collect()
+}
+
+/// node_exporter's `meminfo` collector: every line, `Active(anon)` as `Active_anon`, and `_bytes` where it says kB.
+pub fn node_samples(meminfo: &str) -> Vec<Reading> {
+    let sample = |line: &str| {
+        let (key, rest) = line.split_once(':')?;
+        let (number, in_kb) = match rest.trim().strip_suffix(" kB") {
+            Some(number) => (number, true),
+            None => (rest.trim(), false),
+        };
+        let number: u64 = number.parse().ok()?;
+        let key = key.replace('(', "_").replace(')', "");
+        let name = format!("node_memory_{key}{}", if in_kb { "_bytes" } else { "" });
+        let unit = if in_kb { 1_024 } else { 1 };
+        // Whatever a kernel to come adds has no name yet.
+        Some(Reading::plain(find(&name)?.name, number.saturating_mul(unit) as f64))
+    };
+    meminfo.lines().filter_map(sample).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `/proc/meminfo` of a virtual machine with Linux 6.1, 2026-11-21; lines left out.
+    const MEMINFO: &str = "MemTotal:       24684096 kB\nMemFree:         5018344 kB\nMemAvailable:   23459300 kB\n\
+        Buffers:           89888 kB\nCached:         18006388 kB\nActive(anon):       1680 kB\n\
+        SwapTotal:             0 kB\nSwapFree:              0 kB\nDirty:            443544 kB\n\
+        Shmem:              8788 kB\nSlab:             831688 kB\nCommitted_AS:     429768 kB\n\
+        HugePages_Total:       3\nOfTomorrow:       3 kB\n";
+
+    fn value(samples: &[Reading], name: &str) -> Option<f64> {
+        samples.iter().find(|sample| sample.name == name).map(|sample| sample.value)
+    }
+
+    #[test]
+    fn used_is_what_is_not_available() {
+        let samples = samples(MEMINFO).unwrap();
+        for (name, expected) in [
+            ("mem_total_bytes", Some(24_684_096.0 * 1_024.0)),
+            ("mem_used_bytes", Some((24_684_096.0 - 23_459_300.0) * 1_024.0)),
+            ("mem_used_pct", Some(4.96)),
+            ("mem_shared_bytes", Some(8_788.0 * 1_024.0)),
+            ("swap_used_bytes", Some(0.0)),
+            ("swap_used_pct", None),
+        ] {
+            assert_eq!(value(&samples, name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn swap_has_a_share_where_there_is_swap() {
+        let samples = samples("MemTotal: 9 kB\nMemAvailable: 9 kB\nSwapTotal: 800 kB\nSwapFree: 700 kB\n");
+        assert_eq!(value(&samples.unwrap(), "swap_used_pct"), Some(12.5));
+    }
+
+    #[test]
+    fn an_old_kernels_available_memory_is_free_buffers_and_caches() {
+        let samples = samples("MemTotal: 9 kB\nMemFree: 1 kB\nBuffers: 2 kB\nCached: 3 kB\n").unwrap();
+        assert_eq!(value(&samples, "mem_available_bytes"), Some(6.0 * 1_024.0));
+    }
+
+    #[test]
+    fn no_memory_is_no_reading() {
+        for bad in ["", "MemTotal: 0 kB\nMemAvailable: 0 kB\n", "MemTotal: x kB\n", "MemTotal: 9 kB\n"] {
+            assert_eq!(samples(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn events_are_counted_and_pages_are_bytes() {
+        let samples = event_samples("pswpin 2\npswpout 3\npgmajfault 5733\n", 4_096);
+        assert_eq!(
+            samples,
+            [
+                Reading::plain("mem_major_faults_total", 5_733.0),
+                Reading::plain("swap_in_bytes_total", 8_192.0),
+                Reading::plain("swap_out_bytes_total", 12_288.0),
+            ]
+        );
+    }
+
+    #[test]
+    fn node_exporters_names_come_from_the_kernels() {
+        let samples = node_samples(MEMINFO);
+        assert_eq!(value(&samples, "node_memory_Active_anon_bytes"), Some(1_680.0 * 1_024.0));
+        assert_eq!(value(&samples, "node_memory_HugePages_Total"), Some(3.0));
+        assert_eq!(samples.len(), MEMINFO.lines().count() - 1, "an unknown line has no name");
+    }
+}

@@ -1,0 +1,107 @@
+//! The nouns of a Linux host, read from `/proc` and `/sys` (`man 5 proc`, the kernel's `Documentation/admin-guide`).
+
+pub mod cpu;
+pub mod disk;
+pub mod disk_io;
+pub mod files;
+pub mod load;
+pub mod memory;
+pub mod network;
+pub mod pressure;
+mod processes;
+pub mod sockets;
+pub mod uptime;
+
+use super::{
+    CollectError, Collector,
+    itself::{self, Itself},
+};
+use crate::settings::collection::Collection;
+use std::path::Path;
+
+/// The nouns of this system, in the order in which they are read, and the names each of them emits.
+pub const NOUNS: [(&str, &[&str]); 12] = [
+    ("cpu", cpu::DESCRIBED),
+    ("memory", memory::DESCRIBED),
+    ("disk", disk::DESCRIBED),
+    ("disk_io", disk_io::DESCRIBED),
+    ("network", network::DESCRIBED),
+    ("load", load::DESCRIBED),
+    ("pressure", pressure::DESCRIBED),
+    ("sockets", sockets::DESCRIBED),
+    ("processes", processes::DESCRIBED),
+    ("files", files::DESCRIBED),
+    ("uptime", uptime::DESCRIBED),
+    ("itself", itself::DESCRIBED),
+];
+
+pub use processes::{owner, read as processes};
+
+/// The nouns' collectors, in the order of [`NOUNS`].
+pub fn collectors(collection: &Collection, itself: Itself) -> [Box<dyn Collector>; NOUNS.len()] {
+    let naming = collection.naming;
+    let exclude = &collection.exclude;
+    [
+        Box::new(cpu::Cpu::new(naming)),
+        Box::new(memory::Memory { naming }),
+        Box::new(disk::Disk::new(collection)),
+        Box::new(disk_io::DiskIo { naming, exclude: exclude.devices.clone() }),
+        Box::new(network::Network::new(collection)),
+        Box::new(load::Load { naming }),
+        Box::new(pressure::Pressure),
+        Box::new(sockets::Sockets),
+        Box::new(processes::Processes),
+        Box::new(files::Files),
+        Box::new(uptime::Uptime::default()),
+        Box::new(itself),
+    ]
+}
+
+/// The text of a file of `/proc` or `/sys`.
+fn text_of(path: impl AsRef<Path>) -> Result<String, CollectError> {
+    let path = path.as_ref();
+    std::fs::read_to_string(path)
+        .map_err(|error| CollectError::unreadable(&path.display().to_string(), error))
+}
+
+/// Resident memory of this process in bytes.
+pub fn resident_bytes() -> Result<Option<u64>, CollectError> {
+    let statm = text_of("/proc/self/statm")?;
+    resident_of(&statm, rustix::param::page_size() as u64)
+        .map(Some)
+        .ok_or(CollectError::Absurd("/proc/self/statm has no second number"))
+}
+
+/// Resident bytes out of `/proc/self/statm`: its second number, in pages (`man 5 proc_pid_statm`).
+fn resident_of(statm: &str, page_bytes: u64) -> Option<u64> {
+    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    pages.checked_mul(page_bytes)
+}
+
+/// The number behind `key` in a text of lines `key number …`.
+fn number_of(text: &str, key: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix([' ', ':']))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resident_memory_is_the_second_number_of_statm() {
+        // /proc/self/statm of `cat` on Linux 6.1.
+        assert_eq!(resident_of("1376 488 403 5 0 113 0\n", 4_096), Some(488 * 4_096));
+        for bad in ["", "1376", "1376 x", "1 18446744073709551615"] {
+            assert_eq!(resident_of(bad, 4_096), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_a_whole_word() {
+        let text = "pgmajfault_x 1\npgmajfault 5\nMemFree:    7 kB\n";
+        assert_eq!(number_of(text, "pgmajfault"), Some(5));
+        assert_eq!(number_of(text, "MemFree"), Some(7));
+        assert_eq!(number_of(text, "Mem"), None);
+    }
+}

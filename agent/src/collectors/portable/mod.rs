@@ -1,0 +1,55 @@
+//! The nouns of a host that is no Linux, as far as sysinfo tells them on macOS and Windows.
+
+pub mod cpu;
+pub mod disk;
+pub mod load;
+pub mod memory;
+pub mod network;
+pub mod uptime;
+
+use super::{
+    CollectError, Collector,
+    itself::{self, Itself},
+    top::Process,
+};
+use crate::settings::collection::Collection;
+
+/// The nouns of this system, in the order in which they are read, and the names each of them emits.
+pub const NOUNS: [(&str, &[&str]); 7] = [
+    ("cpu", cpu::DESCRIBED),
+    ("memory", memory::DESCRIBED),
+    ("disk", disk::DESCRIBED),
+    ("network", network::DESCRIBED),
+    ("load", load::DESCRIBED),
+    ("uptime", uptime::DESCRIBED),
+    ("itself", itself::DESCRIBED),
+];
+
+/// The nouns' collectors, in the order of [`NOUNS`].
+pub fn collectors(collection: &Collection, itself: Itself) -> [Box<dyn Collector>; NOUNS.len()] {
+    let exclude = &collection.exclude;
+    [
+        Box::new(cpu::Cpu::new()),
+        Box::new(memory::Memory::new()),
+        Box::new(disk::Disk::new(exclude.clone())),
+        Box::new(network::Network::new(exclude.interfaces.clone())),
+        Box::new(load::Load),
+        Box::new(uptime::Uptime),
+        Box::new(itself),
+    ]
+}
+
+/// The processes of this host: not told here.
+pub fn processes() -> Result<Vec<Process>, CollectError> {
+    Ok(Vec::new())
+}
+
+/// Who a process belongs to: not told here.
+pub fn owner(_pid: u32) -> Option<String> {
+    None
+}
+
+/// Resident memory of this process in bytes: not told here.
+pub fn resident_bytes() -> Result<Option<u64>, CollectError> {
+    Ok(None)
+}

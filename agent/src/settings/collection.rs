@@ -1,0 +1,131 @@
+//! What is collected, and under which names.
+
+use super::patterns::Patterns;
+
+/// Interfaces that are left out: what leads nowhere, and what containers and virtual machines are plugged into.
+pub const INTERFACES_EXCLUDE: &str = "lo, veth*, docker*, br-*, virbr*, vnet*, cni*, flannel*, cali*, podman*, lxc*, ifb*, dummy*, fwbr*, fwpr*, fwln*";
+/// Devices that are left out: what is no disk, and what lies on disks that are counted themselves.
+pub const DEVICES_EXCLUDE: &str = "loop*, ram*, zram*, fd*, sr*, dm-*";
+/// File systems that hold no files of their own, or another host's, whom asking can take for ever.
+pub const FILE_SYSTEMS_EXCLUDE: &str = "autofs, binfmt_misc, bpf, cgroup*, configfs, debugfs, devfs, devpts, devtmpfs, efivarfs, fuse, fuse.*, fusectl, hugetlbfs, iso9660, mqueue, nsfs, overlay, proc, pstore, ramfs, rpc_pipefs, securityfs, selinuxfs, squashfs, sysfs, tmpfs, tracefs";
+/// Mounts that are left out beside those: containers' layers and volumes.
+pub const MOUNTS_EXCLUDE: &str =
+    "/var/lib/docker/*, /var/lib/containers/*, /var/lib/kubelet/*, /run/*, /snap/*";
+
+/// node_exporter's own defaults, as Debian 12 ships it.
+mod node_exporter {
+    pub const INTERFACES_EXCLUDE: &str = "lo";
+    pub const DEVICES_EXCLUDE: &str = "loop*, ram*, fd*";
+    pub const FILE_SYSTEMS_EXCLUDE: &str = "autofs, binfmt_misc, bpf, cgroup, cgroup2, configfs, debugfs, devpts, devtmpfs, fusectl, hugetlbfs, iso9660, mqueue, nsfs, overlay, proc, procfs, pstore, rpc_pipefs, securityfs, selinuxfs, squashfs, sysfs, tracefs, fuse, fuse.*";
+    pub const MOUNTS_EXCLUDE: &str = "/dev, /dev/*, /proc, /proc/*, /run, /run/*, /sys, /sys/*, /mnt, /mnt/*, /media, /media/*, /var/lib/docker/*, /var/lib/containers/storage/*";
+}
+
+/// Whose names readings go by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Naming {
+    /// Our own.
+    #[default]
+    Edgewatch,
+    /// node_exporter's, where it has one.
+    NodeExporter,
+}
+
+impl Naming {
+    /// The naming of a setting's value.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "edgewatch" => Some(Self::Edgewatch),
+            "node_exporter" => Some(Self::NodeExporter),
+            _ => None,
+        }
+    }
+
+    /// What is left out unless somebody says otherwise, as texts of patterns.
+    fn excludes(self) -> Excludes<&'static str> {
+        match self {
+            Self::Edgewatch => Excludes {
+                interfaces: INTERFACES_EXCLUDE,
+                devices: DEVICES_EXCLUDE,
+                file_systems: FILE_SYSTEMS_EXCLUDE,
+                mounts: MOUNTS_EXCLUDE,
+            },
+            Self::NodeExporter => Excludes {
+                interfaces: node_exporter::INTERFACES_EXCLUDE,
+                devices: node_exporter::DEVICES_EXCLUDE,
+                file_systems: node_exporter::FILE_SYSTEMS_EXCLUDE,
+                mounts: node_exporter::MOUNTS_EXCLUDE,
+            },
+        }
+    }
+}
+
+/// One thing for every kind of what can be left out.
+#[derive(Clone, Debug, Default)]
+pub struct Excludes<T> {
+    /// Network interfaces, by name.
+    pub interfaces: T,
+    /// Block devices, by name.
+    pub devices: T,
+    /// Kinds of file systems.
+    pub file_systems: T,
+    /// Mounts, by path.
+    pub mounts: T,
+}
+
+impl Excludes<Option<String>> {
+    /// What was said, else what `naming` leaves out.
+    pub fn or_defaults(self, naming: Naming) -> Excludes<Patterns> {
+        let defaults = naming.excludes();
+        let said = |text: Option<String>, default| Patterns::parse(text.as_deref().unwrap_or(default));
+        Excludes {
+            interfaces: said(self.interfaces, defaults.interfaces),
+            devices: said(self.devices, defaults.devices),
+            file_systems: said(self.file_systems, defaults.file_systems),
+            mounts: said(self.mounts, defaults.mounts),
+        }
+    }
+}
+
+/// What is collected.
+#[derive(Clone, Debug)]
+pub struct Collection {
+    /// Whose names.
+    pub naming: Naming,
+    /// Collectors that are switched off, by noun.
+    pub off: Patterns,
+    /// Metrics that are not sent, by name.
+    pub metrics_exclude: Patterns,
+    /// What is left out.
+    pub exclude: Excludes<Patterns>,
+    /// Whether network file systems are asked for their size.
+    pub network_file_systems: bool,
+}
+
+impl Collection {
+    /// Everything at its default.
+    pub fn usual(naming: Naming) -> Self {
+        Self {
+            naming,
+            off: Patterns::default(),
+            metrics_exclude: Patterns::default(),
+            exclude: Excludes::default().or_defaults(naming),
+            network_file_systems: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_goes_before_what_a_naming_leaves_out() {
+        let said = Excludes { devices: Some("sd*".to_owned()), ..Excludes::default() };
+        let excludes = said.clone().or_defaults(Naming::Edgewatch);
+        assert!(excludes.devices.matches("sda") && !excludes.devices.matches("loop0"));
+        assert!(excludes.interfaces.matches("veth1") && !excludes.interfaces.matches("eth0"));
+        let excludes = said.or_defaults(Naming::NodeExporter);
+        assert!(excludes.interfaces.matches("lo") && !excludes.interfaces.matches("veth1"));
+        assert!(excludes.mounts.matches("/run/user/0") && !excludes.mounts.matches("/var/lib/docker"));
+    }
+}
