@@ -8,6 +8,7 @@ use super::{
     prediction::{self, PREDICTIONS, Prediction},
     residuals::{self, Tables},
     scale::Scale,
+    ticks::{Finder, ON_TIME, Period, Ticks},
 };
 
 /// Flags: the prediction's number,
@@ -21,6 +22,9 @@ const KIN_AT: u32 = 5;
 /// and the column has other instants than the one before.
 const OTHER_INSTANTS: u8 = 1 << 7;
 
+/// In a scale: integers are ticks and distances from them.
+const TICKS: u8 = 1 << 6;
+
 /// What describes columns: flags and scales side by side, since they repeat themselves, then all numbers.
 #[derive(Default)]
 pub struct Encoder {
@@ -31,6 +35,8 @@ pub struct Encoder {
     tables: Tables,
     symbols: Writer,
     list: usize,
+    finder: Finder,
+    period: Period,
 }
 
 impl Encoder {
@@ -56,9 +62,19 @@ impl Encoder {
             return put_signed(&mut self.numbers, scale.to_integer(*first));
         }
         let scale = Scale::of(values);
-        self.scales.push(scale.to_byte());
         let integers: Vec<i64> = values.iter().map(|value| scale.to_integer(*value)).collect();
-        self.integers(&integers, other);
+        // Clocks are read in nanoseconds.
+        let ticks = if scale == Scale::Divided(9) { self.finder.find(&integers) } else { None };
+        let Some(Ticks { period, ticks, offsets }) = ticks else {
+            self.scales.push(scale.to_byte());
+            return self.integers(&integers, other);
+        };
+        self.scales.push(scale.to_byte() | TICKS);
+        put_signed(&mut self.numbers, period.0.wrapping_sub(self.period.0));
+        self.period = period;
+        self.integers(&ticks, other);
+        let starts = ticks.iter().map(|tick| period.start_of(*tick).1);
+        self.tables.encode_offsets(starts.zip(offsets), &mut self.symbols);
     }
 
     fn integers(&mut self, integers: &[i64], mut flags: u8) {
@@ -125,6 +141,7 @@ pub struct Decoder<'a, 'b> {
     tables: Tables,
     symbols: Option<Source<'a>>,
     list: usize,
+    period: Period,
     /// Those of the column that is being read.
     integers: Vec<i64>,
 }
@@ -149,6 +166,7 @@ impl<'a, 'b> Decoder<'a, 'b> {
             tables,
             symbols: None,
             list: 0,
+            period: Period::default(),
             integers: Vec::new(),
         })
     }
@@ -174,8 +192,17 @@ impl<'a, 'b> Decoder<'a, 'b> {
 
     /// The values of a column, handed over all at once.
     pub fn values(&mut self, Flags(flags): Flags, count: usize) -> Result<Values<'_>, CodecError> {
-        let scale = self.scales.byte()?;
-        let scale = Scale::from_byte(scale).ok_or(CodecError::Malformed("an unknown scale"))?;
+        let byte = self.scales.byte()?;
+        let scale = Scale::from_byte(byte & !TICKS).ok_or(CodecError::Malformed("an unknown scale"))?;
+        if byte & TICKS != 0 {
+            self.period = Period(self.period.0.wrapping_add(self.numbers.signed()?));
+            if let Integers::Same(tick) = self.integers(flags, count)? {
+                self.integers.clear();
+                self.integers.resize(count, tick);
+            }
+            self.ticks_to_integers()?;
+            return Ok(Values::Each(scale, &self.integers));
+        }
         Ok(match self.integers(flags, count)? {
             Integers::Same(integer) => Values::Same(scale.to_value(integer)),
             Integers::Each => Values::Each(scale, &self.integers),
@@ -210,6 +237,20 @@ impl<'a, 'b> Decoder<'a, 'b> {
             others.iter_mut().for_each(|other| *other = other.wrapping_mul(unit).wrapping_add(base));
         }
         Ok(Integers::Each)
+    }
+
+    /// Reads how far the integers of the column's ticks lie from them.
+    fn ticks_to_integers(&mut self) -> Result<(), CodecError> {
+        let symbols = match &mut self.symbols {
+            Some(symbols) => symbols,
+            none => none.insert(Source::open(self.body)?),
+        };
+        for integer in &mut self.integers {
+            let (start, table) = self.period.start_of(*integer);
+            let offset = self.tables.decode_offset(table, symbols) as i64;
+            *integer = start.wrapping_add(offset).wrapping_sub(ON_TIME);
+        }
+        symbols.check()
     }
 
     /// What the prediction leaves over: what is coded, and the shares of the column's kin.

@@ -19,6 +19,7 @@ pub(crate) mod names;
 mod prediction;
 mod residuals;
 pub(crate) mod scale;
+mod ticks;
 
 use crate::{
     limits::BODY_DECOMPRESSED_BYTES_MAX,

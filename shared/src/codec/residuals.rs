@@ -31,6 +31,7 @@ const SHAPES: usize = SHORTS + SYMBOLS;
 pub struct Tables {
     lengths: [Model; CONTEXTS],
     uppers: [Model; SHAPES],
+    offsets: [Model; 8],
 }
 
 impl Default for Tables {
@@ -46,7 +47,10 @@ impl Default for Tables {
             weights.iter_mut().take(1 << length).for_each(|weight| *weight = 1);
             *model = Model::of_weights(weights);
         }
-        Self { lengths, uppers }
+        // Most integers lie where their tick begins, or at the next one.
+        let mut weights = [1; SYMBOLS];
+        weights.iter_mut().skip(super::ticks::ON_TIME as usize).take(2).for_each(|weight| *weight = 64);
+        Self { lengths, uppers, offsets: [Model::of_weights(weights); 8] }
     }
 }
 
@@ -166,6 +170,20 @@ impl Tables {
             }
             recent.see(length);
         }
+    }
+
+    /// Writes distances from ticks, each with its table's number.
+    pub fn encode_offsets(&mut self, offsets: impl Iterator<Item = (usize, usize)>, out: &mut Writer) {
+        for (table, offset) in offsets {
+            if let Some(model) = self.offsets.get_mut(table) {
+                out.put(UPPERS as u16, model, offset);
+            }
+        }
+    }
+
+    /// Reads a distance from a tick.
+    pub fn decode_offset(&mut self, table: usize, source: &mut Source<'_>) -> usize {
+        self.offsets.get_mut(table).map_or(0, |model| source.symbol::<UPPERS>(model))
     }
 
     /// Reads `count` residuals and hands each to `each`. What is read beyond the end is for the source to tell.
