@@ -44,8 +44,8 @@ pub fn measure() -> Result<Vec<Figure>> {
         minute_head = codec::encode(batch.series()).head;
         hour.insert(batch.series().to_vec());
     }
-    let hour_head: Vec<u8> =
-        hour.into_hours(START.hour()).values().flat_map(|series| codec::encode(series).head).collect();
+    let hour: Vec<_> = hour.into_series().collect();
+    let hour_head = codec::encode(&hour).head;
     let mut figures = inflating("body", &minute)?;
     figures.extend(deflating("row_head", &minute_head, 1)?);
     figures.extend(inflating("row_head", &Deflater::default().deflate(&minute_head, 1)?)?);

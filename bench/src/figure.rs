@@ -10,17 +10,34 @@ pub struct Figure {
     unit: &'static str,
     peer: Option<&'static str>,
     peer_value: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'static str>,
 }
 
 impl Figure {
     /// A figure without a peer.
     pub fn new(figure: impl Into<String>, value: f64, unit: &'static str) -> Self {
-        Self { figure: figure.into(), value, unit, peer: None, peer_value: None }
+        Self { figure: figure.into(), value, unit, peer: None, peer_value: None, note: None }
     }
 
     /// A figure beside its peer's, measured in the same run.
     pub fn beside(self, peer: &'static str, peer_value: f64) -> Self {
         Self { peer: Some(peer), peer_value: Some(peer_value), ..self }
+    }
+
+    /// A figure with what it is decided by.
+    pub fn noting(self, note: &'static str) -> Self {
+        Self { note: Some(note), ..self }
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.figure
+    }
+
+    /// What was measured.
+    pub fn value(&self) -> f64 {
+        self.value
     }
 
     /// Prints a line: JSON, or for people.
@@ -34,7 +51,8 @@ impl Figure {
             (Some(peer), Some(value)) => format!("  ({peer}: {})", readable(value)),
             _ => String::new(),
         };
-        println!("{:<36} {:>14} {}{peer}", self.figure, readable(self.value), self.unit);
+        let note = self.note.map(|note| format!("  [{note}]")).unwrap_or_default();
+        println!("{:<48} {:>14} {}{peer}{note}", self.figure, readable(self.value), self.unit);
     }
 }
 

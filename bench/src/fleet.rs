@@ -4,8 +4,11 @@ use anyhow::{Context, Result, ensure};
 use edgewatch_shared::{
     HostId, TimestampMs,
     keys::Key,
+    limits::HOUR_MS,
     token::{Claims, sign_host},
-    wire::{EnrollBody, EnrollReply, Facts, MetricSample, MetricsBody, PushReply, WireTime},
+    wire::{
+        EnrollBody, EnrollReply, Facts, MetricSample, MetricsBody, PushReply, WireTime, push::MEDIA_TYPE,
+    },
 };
 use std::time::Duration;
 use ureq::Agent;
@@ -41,6 +44,43 @@ impl Host {
         let reply: EnrollReply = reply.body_mut().read_json()?;
         let key = Key::from_text(&reply.host_key).context("the host's key")?;
         Ok(Self { agent, url: server.url().to_owned(), id: reply.host_id, key })
+    }
+
+    /// Its id.
+    pub fn id(&self) -> HostId {
+        self.id
+    }
+
+    /// Pushes a compact frame with a token of its own.
+    pub fn push_frame(&self, compressed: &[u8], now: TimestampMs) -> Result<PushReply> {
+        let token = sign_host(&self.key, &Claims::for_host(self.id, now.seconds()));
+        let mut reply = self
+            .agent
+            .post(format!("{}/api/v1/push", self.url))
+            .header("Authorization", format!("Bearer {token}"))
+            .header("Content-Type", MEDIA_TYPE)
+            .send(compressed)?;
+        if reply.status() != 202 {
+            let text = reply.body_mut().read_to_string().unwrap_or_default();
+            anyhow::bail!("a push was answered {}: {text}", reply.status());
+        }
+        Ok(reply.body_mut().read_json()?)
+    }
+
+    /// The newest hour of one of its metrics, in buckets of a minute; how many there are.
+    pub fn query(&self, server: &Server, name: &str, to: TimestampMs) -> Result<usize> {
+        let mut reply = self
+            .agent
+            .get(format!("{}/api/v1/metrics/query", self.url))
+            .query("host", self.id.to_string())
+            .query("name", name)
+            .query("from", to.plus_ms(-HOUR_MS).0.to_string())
+            .query("to", to.0.to_string())
+            .header("Authorization", format!("Bearer {}", server.tokens().read))
+            .call()?;
+        let body: serde_json::Value = reply.body_mut().read_json()?;
+        ensure!(reply.status() == 200, "a query was answered {}: {body}", reply.status());
+        Ok(body.get("points").and_then(|points| points.as_array()).map_or(0, Vec::len))
     }
 
     /// Pushes a compressed body with a token of its own, and returns how many samples were taken.

@@ -3,11 +3,18 @@
 
 mod agent;
 mod compression;
+mod cost;
+mod feed;
 mod figure;
 mod fleet;
+mod hooks;
 mod ingest;
+mod open_loop;
+mod peers;
 mod process;
+mod recording;
 mod rows;
+mod storage;
 
 use anyhow::{Context, Result, bail};
 use figure::Figure;
@@ -35,10 +42,13 @@ fn run(mut arguments: Parser) -> Result<()> {
     let mut suite = None;
     let mut as_json = false;
     let mut minutes = AGENT_MINUTES;
+    let mut request = storage::Request::default();
     while let Some(argument) = arguments.next()? {
         match argument {
             Value(name) if suite.is_none() => suite = Some(name.string()?),
             Long("json") => as_json = true,
+            Long("only") => request.only.push(arguments.value()?.string()?),
+            Long("data") => request.data = Some(arguments.value()?.into()),
             Long("minutes") => minutes = arguments.value()?.parse().context("--minutes")?,
             other => return Err(other.unexpected().into()),
         }
@@ -46,7 +56,11 @@ fn run(mut arguments: Parser) -> Result<()> {
     let figures = match suite.as_deref() {
         Some("main") => main_job(minutes)?,
         Some("compression") => compression::measure()?,
-        _ => bail!("edgewatch-bench main|compression [--json] [--minutes N]"),
+        Some("cost") => cost::measure(None)?,
+        Some("storage") => return storage::measure(request, |figure| figure.print(as_json)),
+        _ => bail!(
+            "edgewatch-bench main|compression|storage|cost [--json] [--minutes N] [--only NAME]… [--data FILE]"
+        ),
     };
     figures.iter().for_each(|figure| figure.print(as_json));
     Ok(())

@@ -2,9 +2,10 @@
 
 use crate::{
     figure::Figure,
-    fleet::{self, Host, client},
+    fleet::{self, Host},
+    hooks::{rows_written, run_jobs, set_clock},
 };
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use edgewatch_shared::limits::{HOUR_MS, MINUTE_MS};
 use xtask::{
     build::Bundle,
@@ -12,7 +13,7 @@ use xtask::{
 };
 
 /// What the first scrape of a measurement writes itself, after it has counted: the shard's ledger.
-const SCRAPE_ROWS: f64 = 1.0;
+pub const SCRAPE_ROWS: f64 = 1.0;
 
 /// One host, ten hosts, and ten that send 16 times the samples.
 pub fn measure() -> Result<Vec<Figure>> {
@@ -36,14 +37,14 @@ fn hour(hosts: usize, series: i64) -> Result<f64> {
         (0..hosts).map(|n| Host::enroll(&server, format!("rows-{n}"))).collect::<Result<_>>()?;
     push_all(&server, &hosts, series, offset_ms, -90)?;
     set_clock(&server, offset_ms - 50 * MINUTE_MS)?;
-    hook(&server, "run-jobs?shard=0")?;
+    run_jobs(&server, 0)?;
     let before = rows_written(&server)?;
     let minutes = 60;
     for minute in 0..minutes {
         push_all(&server, &hosts, series, offset_ms, minute)?;
     }
     set_clock(&server, offset_ms + HOUR_MS + 5 * MINUTE_MS)?;
-    hook(&server, "run-jobs?shard=0")?;
+    run_jobs(&server, 0)?;
     let rows = rows_written(&server)? - before - SCRAPE_ROWS;
     server.stop()?;
     Ok(rows / (minutes as f64 * hosts.len() as f64))
@@ -57,25 +58,4 @@ fn push_all(server: &Server, hosts: &[Host], series: i64, offset_ms: i64, minute
         host.push(&fleet::body(series, 6, now, minute)?, now)?;
     }
     Ok(())
-}
-
-fn set_clock(server: &Server, offset_ms: i64) -> Result<()> {
-    hook(server, &format!("clock?offset_ms={offset_ms}"))
-}
-
-fn hook(server: &Server, call: &str) -> Result<()> {
-    let reply = client().post(format!("{}/test/{call}", server.url())).send_empty()?;
-    ensure!(reply.status() == 200, "the hook {call} answered {}", reply.status());
-    Ok(())
-}
-
-fn rows_written(server: &Server) -> Result<f64> {
-    let mut reply = client()
-        .get(format!("{}/metrics", server.url()))
-        .header("Authorization", format!("Bearer {}", server.tokens().read))
-        .call()?;
-    let text = reply.body_mut().read_to_string()?;
-    let rows = text.lines().filter(|line| line.starts_with("edgewatch_storage_rows_written_total{"));
-    rows.map(|line| line.rsplit(' ').next().unwrap_or_default().parse::<f64>().context("a count of rows"))
-        .sum()
 }

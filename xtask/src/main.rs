@@ -28,9 +28,10 @@ cargo xtask VERB
   test [STEP…]       everything that decides whether a change may go in, or the named steps of it:
                      setup fmt tidy clippy deny unit build dry-run e2e
   tidy               the house rules
-  bench SUITE [--json] [--minutes N]
-                     measure: main (the main job's figures; N minutes of the agent, 10 if not said)
-                     or compression
+  bench SUITE [--json] [--minutes N] [--only NAME]… [--data FILE]
+                     measure: main (the main job's figures; N minutes of the agent, 10 if not said),
+                     compression, storage (all of it, or the figures that are named; FILE: the
+                     node_exporter's recording) or cost
 ";
 
 /// Where the demo listens and keeps its state.

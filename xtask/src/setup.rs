@@ -5,6 +5,7 @@
 
 pub mod debian;
 pub mod npm;
+pub mod peers;
 pub mod tools;
 
 use crate::{

@@ -1,0 +1,161 @@
+//! Recorded samples: what a real host measured, read from JSON lines under zstd.
+//!
+//! A line `{"series": ["name{label=\"value\",…}", …]}` says which series follow, until another says so; every other
+//! line is a round: `{"t": <ms since the epoch>, "v": [<value, or its text>, …]}`, in the order of the series.
+
+use anyhow::{Context, Result, ensure};
+use edgewatch_shared::{Labels, Sample, Series, TimestampMs, series::SeriesSamples};
+use serde::Deserialize;
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+};
+use xtask::project;
+
+/// A host's samples.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    /// What it is called in the names of figures.
+    pub set: &'static str,
+    /// Sorted by series, each with its samples in order of time.
+    pub series: Vec<SeriesSamples>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Series { series: Vec<String> },
+    Round { t: i64, v: Vec<Value> },
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Value {
+    Number(f64),
+    Text(String),
+}
+
+impl Recording {
+    /// Our own agent's readings, 10 s apart (`bench/data/README.md`).
+    pub fn of_agent() -> Result<Self> {
+        Self::read("agent", &project::root().join("bench/data/agent_metrics.jsonl.zst"), 1)
+    }
+
+    /// A node_exporter's, taken once a second: every tenth round, for true steps of 10 s.
+    pub fn of_node_exporter(path: &Path) -> Result<Self> {
+        Self::read("recorded", path, 10)
+    }
+
+    /// Reads every `step`-th round.
+    fn read(set: &'static str, path: &Path, step: usize) -> Result<Self> {
+        let context = || format!("reading {}", path.display());
+        let lines = BufReader::new(zstd::Decoder::new(File::open(path).with_context(context)?)?).lines();
+        let mut names: Vec<Series> = Vec::new();
+        let mut found: BTreeMap<Series, Vec<Sample>> = BTreeMap::new();
+        let mut rounds = 0_usize;
+        for line in lines {
+            match serde_json::from_str(&line.with_context(context)?).with_context(context)? {
+                Line::Series { series } => {
+                    names = series.iter().map(|text| series_of(text)).collect::<Result<_>>()?;
+                }
+                Line::Round { t, v } => {
+                    ensure!(v.len() == names.len(), "a round of {} values for {}", v.len(), names.len());
+                    if rounds.is_multiple_of(step) {
+                        for (series, value) in names.iter().zip(v) {
+                            let sample = Sample { time: TimestampMs(t), value: value.parse()? };
+                            found.entry(series.clone()).or_default().push(sample);
+                        }
+                    }
+                    rounds += 1;
+                }
+            }
+        }
+        ensure!(!found.is_empty(), "no samples in {}", path.display());
+        let series = found.into_iter().map(|(series, samples)| SeriesSamples { series, samples }).collect();
+        Ok(Self { set, series })
+    }
+
+    /// How many samples there are.
+    pub fn samples(&self) -> usize {
+        self.series.iter().map(|series| series.samples.len()).sum()
+    }
+}
+
+impl Value {
+    fn parse(self) -> Result<f64> {
+        match self {
+            Self::Number(value) => Ok(value),
+            Self::Text(text) => text.parse().with_context(|| format!("the value {text:?}")),
+        }
+    }
+}
+
+/// Where the node_exporter's recording lies: said, in the environment, or beside the project.
+pub fn node_exporter_path(said: Option<PathBuf>) -> PathBuf {
+    said.or_else(|| std::env::var_os("EDGEWATCH_BENCH_DATA").map(PathBuf::from))
+        .unwrap_or_else(|| project::root().join("../shared/data/node_metrics.jsonl.zst"))
+}
+
+/// Reads `name{label="value",…}` as Prometheus prints it.
+fn series_of(text: &str) -> Result<Series> {
+    let (name, mut rest) = match text.split_once('{') {
+        Some((name, rest)) => (name, rest.strip_suffix('}').with_context(|| format!("the series {text}"))?),
+        None => (text, ""),
+    };
+    let mut labels = Labels::new();
+    while !rest.is_empty() {
+        let (key, quoted) = rest.split_once("=\"").with_context(|| format!("the labels of {text}"))?;
+        let mut value = String::new();
+        let mut characters = quoted.char_indices();
+        let end = loop {
+            match characters.next().with_context(|| format!("the end of a label of {text}"))? {
+                (_, '\\') => match characters.next() {
+                    Some((_, 'n')) => value.push('\n'),
+                    Some((_, escaped)) => value.push(escaped),
+                    None => anyhow::bail!("the end of a label of {text}"),
+                },
+                (at, '"') => break at,
+                (_, character) => value.push(character),
+            }
+        };
+        labels.insert(key.to_owned(), value);
+        rest = quoted[end + 1..].trim_start_matches(',');
+    }
+    Ok(Series { name: name.to_owned(), labels })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_are_read_as_prometheus_prints_them() {
+        let labels = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<Labels>()
+        };
+        for (text, name, expected) in [
+            ("up", "up", labels(&[])),
+            ("up{}", "up", labels(&[])),
+            ("a{b=\"c\",d=\"\"}", "a", labels(&[("b", "c"), ("d", "")])),
+            (r#"a{b="x\"y,\\\n}"}"#, "a", labels(&[("b", "x\"y,\\\n}")])),
+        ] {
+            let series = series_of(text).unwrap();
+            assert_eq!((series.name.as_str(), series.labels), (name, expected), "{text}");
+        }
+        for text in ["a{b}", "a{b=\"c}", "a{b=\"c\""] {
+            assert!(series_of(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_agents_recording_has_steps_of_ten_seconds() {
+        let recording = Recording::of_agent().unwrap();
+        assert!(recording.series.len() >= 60, "{} series", recording.series.len());
+        let steps = recording.series.iter().flat_map(|series| series.samples.windows(2));
+        let steps: Vec<i64> = steps.map(|pair| pair[1].time.0 - pair[0].time.0).collect();
+        let even = steps.iter().filter(|step| (9_900..=10_100).contains(*step)).count();
+        assert!(even * 100 >= steps.len() * 99, "{even} of {}", steps.len());
+    }
+}

@@ -1,0 +1,104 @@
+//! Bytes a sample at rest: sealed hourly blocks of ours, index and footer included, beside VictoriaMetrics' and
+//! Prometheus' own of the very same samples.
+
+use crate::{
+    figure::Figure,
+    peers::{prometheus, victoria_metrics, victoria_metrics::VictoriaMetrics},
+    recording::Recording,
+};
+use anyhow::{Result, ensure};
+use edgewatch_engine::{
+    block::{Block, BlockWriter},
+    compression::{Deflater, Inflater},
+    rollup::Resolution,
+};
+use edgewatch_shared::{HostId, limits::BLOCK_BYTES_MAX, series::SeriesSamples, time::Hour};
+use std::collections::BTreeMap;
+
+/// How the host is named for those who name it with every series.
+const HOST_LABEL: (&str, &str) = ("instance", "host-1");
+
+/// Both sets' figures, and the worst of the two under the plain names.
+pub fn measure(sets: &[Recording]) -> Result<Vec<Figure>> {
+    let mut figures = Vec::new();
+    let (mut ours_worst, mut ratio_worst) = (0.0_f64, 0.0_f64);
+    for recording in sets {
+        let set = recording.set;
+        let samples = recording.samples() as f64;
+        let ours = blocks_bytes(&recording.series)? as f64 / samples;
+        let victoria = of_victoria_metrics(recording)?;
+        let (data, index) = (victoria.data as f64 / samples, victoria.index as f64 / samples);
+        let theirs = data + index;
+        let prometheus = prometheus::stored(&recording.series, HOST_LABEL)? as f64 / samples;
+        figures.extend([
+            Figure::new(format!("stored_bytes_per_sample_{set}"), ours, "B")
+                .beside(victoria_metrics::NAME, theirs),
+            Figure::new(format!("stored_ratio_to_victoriametrics_{set}"), ours / theirs, ""),
+            Figure::new(format!("stored_ratio_to_victoriametrics_data_{set}"), ours / data, ""),
+            Figure::new(format!("stored_ratio_to_prometheus_{set}"), ours / prometheus, "")
+                .beside(prometheus::NAME, prometheus),
+            Figure::new(format!("stored_samples_{set}"), samples, ""),
+        ]);
+        ours_worst = ours_worst.max(ours);
+        ratio_worst = ratio_worst.max(ours / theirs);
+    }
+    figures.push(Figure::new("stored_bytes_per_sample", ours_worst, "B"));
+    figures.push(Figure::new("stored_ratio_to_victoriametrics", ratio_worst, ""));
+    Ok(figures)
+}
+
+/// What the hours' blocks take; each is read back, bit for bit.
+fn blocks_bytes(series: &[SeriesSamples]) -> Result<u64> {
+    let host = HostId::new(0, [1; 14]);
+    let (mut deflater, mut inflater) = (Deflater::default(), Inflater::default());
+    let mut bytes = 0;
+    for series in by_hour(series).into_values() {
+        let mut writer = BlockWriter::new(Resolution::Raw, BLOCK_BYTES_MAX);
+        writer.push(host, &series, &mut deflater)?;
+        let mut read = Vec::new();
+        for built in writer.finish(&mut deflater)? {
+            bytes += built.bytes.len() as u64;
+            let block = Block::open(&built.bytes, &mut inflater)?;
+            for entry in block.entries() {
+                read.extend(block.chunk(entry, &mut inflater)?);
+            }
+        }
+        ensure!(is_same(&read, &series), "a block gives back something else than was put in");
+    }
+    Ok(bytes)
+}
+
+fn by_hour(series: &[SeriesSamples]) -> BTreeMap<Hour, Vec<SeriesSamples>> {
+    let mut hours: BTreeMap<Hour, Vec<SeriesSamples>> = BTreeMap::new();
+    for SeriesSamples { series, samples } in series {
+        for of_one_hour in samples.chunk_by(|a, b| a.time.hour() == b.time.hour()) {
+            let found = SeriesSamples { series: series.clone(), samples: of_one_hour.to_vec() };
+            hours.entry(of_one_hour[0].time.hour()).or_default().push(found);
+        }
+    }
+    hours
+}
+
+/// The same samples, compared by their bits, however they are cut.
+fn is_same(read: &[SeriesSamples], written: &[SeriesSamples]) -> bool {
+    let flat = |all: &[SeriesSamples]| {
+        let samples = all.iter().flat_map(|SeriesSamples { series, samples }| {
+            samples.iter().map(move |sample| (series.clone(), sample.time, sample.value.to_bits()))
+        });
+        let mut samples: Vec<_> = samples.collect();
+        samples.sort();
+        samples
+    };
+    flat(read) == flat(written)
+}
+
+fn of_victoria_metrics(recording: &Recording) -> Result<victoria_metrics::Stored> {
+    let victoria = VictoriaMetrics::start()?;
+    let stored = victoria.store(&recording.series, HOST_LABEL)?;
+    let newest = recording.series.iter().filter_map(|series| series.samples.last()).map(|last| last.time);
+    let Some(newest) = newest.max() else { anyhow::bail!("no samples") };
+    let selector = format!("{{{}={:?}}}", HOST_LABEL.0, HOST_LABEL.1);
+    let found = victoria.count(&selector, newest.plus_ms(1_000))?;
+    ensure!(found == recording.samples() as f64, "VictoriaMetrics has {found} of the samples");
+    Ok(stored)
+}

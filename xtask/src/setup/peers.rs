@@ -1,0 +1,68 @@
+//! The programs that Edgewatch is measured beside, out of Debian's packages.
+//!
+//! A package is unpacked into the cache rather than installed, so that no service of it is started.
+
+use super::VERB;
+use crate::{
+    command::{find, run, say},
+    project,
+};
+use anyhow::{Context, Result, bail};
+use std::{fs, path::PathBuf, process::Command};
+
+/// A program of a Debian package.
+#[derive(Debug)]
+pub struct Peer {
+    package: &'static str,
+    program: &'static str,
+}
+
+/// The single-node VictoriaMetrics.
+pub const VICTORIA_METRICS: Peer = Peer { package: "victoria-metrics", program: "victoria-metrics" };
+/// Prometheus' server.
+pub const PROMETHEUS: Peer = Peer { package: "prometheus", program: "prometheus" };
+/// Prometheus' tool, which writes blocks.
+pub const PROMTOOL: Peer = Peer { package: "prometheus", program: "promtool" };
+
+impl Peer {
+    /// The program's path: of this system, or unpacked before, or unpacked now.
+    pub fn ensure(&self) -> Result<PathBuf> {
+        if let Some(path) = find(self.program) {
+            return Ok(path);
+        }
+        let folder = project::tools_dir()?.join("peers").join(self.package);
+        let path = folder.join("usr/bin").join(self.program);
+        if !path.is_file() {
+            self.unpack(&folder).with_context(|| {
+                format!("{} is missing: `sudo apt-get install {}`", self.program, self.package)
+            })?;
+        }
+        Ok(path)
+    }
+
+    fn unpack(&self, folder: &PathBuf) -> Result<()> {
+        if find("apt-get").is_none() {
+            bail!("this is not Debian");
+        }
+        say(VERB, format!("Debian package {}: unpacking", self.package));
+        let staging = folder.with_extension("part");
+        fs::create_dir_all(&staging).with_context(|| format!("creating {}", staging.display()))?;
+        let download = || {
+            let mut command = Command::new("apt-get");
+            run(command.args(["-q", "download", self.package]).current_dir(&staging))
+        };
+        if download().is_err() {
+            // On a new machine the lists of packages may be empty; only root may bring them.
+            run(Command::new("apt-get").args(["-q", "update"]))?;
+            download()?;
+        }
+        for entry in fs::read_dir(&staging)? {
+            let package = entry?.path();
+            if package.extension().is_some_and(|extension| extension == "deb") {
+                run(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&staging))?;
+                fs::remove_file(&package)?;
+            }
+        }
+        fs::rename(&staging, folder).with_context(|| format!("moving to {}", folder.display()))
+    }
+}
