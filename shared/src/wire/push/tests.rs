@@ -209,3 +209,45 @@ proptest! {
         }
     }
 }
+
+/// What an agent on a busy machine reads: 71 series, of which 9 are noisy shares, 18 growing counters of three
+/// interfaces, 14 bytes and shares that move, 3 loads, 4 of the agent itself, and 23 that stand still.
+fn busy_host(readings: i64) -> Vec<Vec<Sample>> {
+    let mut state = 7u64;
+    let mut noise = move |below: i64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33).cast_signed() % below
+    };
+    let mut columns = Vec::new();
+    let mut add = |start: f64, step: &mut dyn FnMut(f64) -> f64| {
+        let mut value = start;
+        let sample = |n| {
+            value = step(value);
+            Sample { time: TimestampMs(1_795_248_000_000 + n * 10_000), value }
+        };
+        columns.push((0..readings).map(sample).collect::<Vec<_>>());
+    };
+    (0..9).for_each(|_| add(0.0, &mut |_| noise(10_000) as f64 / 100.0));
+    (0..6).for_each(|_| add(411_061_364.0, &mut |last| last + noise(4_000_000) as f64));
+    (0..6).for_each(|_| add(1_017_812.0, &mut |last| last + noise(5_000) as f64));
+    (0..6).for_each(|_| add(12.0, &mut |last| last + noise(2) as f64));
+    (0..7).for_each(|_| add(24_556_097_536.0, &mut |last| last - 4_096.0 * noise(9_000) as f64));
+    (0..7).for_each(|_| add(0.0, &mut |_| (4_000 + noise(30)) as f64 / 100.0));
+    (0..3).for_each(|_| add(1.5, &mut |last| ((last * 100.0).round() + noise(20) as f64) / 100.0));
+    (0..4).for_each(|_| add(1_524.0, &mut |last| last + 10.0));
+    (0..23).for_each(|n| add(0.0, &mut |_| f64::from(n % 3) * 270_553_174_016.0));
+    columns
+}
+
+#[test]
+fn a_minute_of_a_busy_host_leaves_room_for_headers_and_token_in_1200_bytes() {
+    let columns = busy_host(6);
+    assert_eq!(columns.len(), 71);
+    survives(&columns);
+    let mut push = push(encode_columns(&columns));
+    (push.host, push.facts) = (None, None);
+    push.metrics.as_mut().unwrap().series = None;
+    let bytes = encode(&push).len();
+    // Line, headers and token take 420 at the most (agent/tests), zstd around what it cannot compress 12.
+    assert!(bytes <= 1_200 - 420 - 12, "{bytes}");
+}
