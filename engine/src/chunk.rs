@@ -1,7 +1,7 @@
 //! Samples of one host as bytes: what a log row and a block are made of.
 //!
-//! Layout, version 2: one version byte, the length of the compressed head as u32 LE,
-//! the head as a zstd frame, the body as it is ([`edgewatch_shared::codec`]).
+//! Layout, version 3: one version byte, the length of the compressed head as u32 LE,
+//! the head as a zstd frame with the series that everybody sends as its dictionary, the body as it is ([`edgewatch_shared::codec`]).
 
 use crate::compression::{DeflateError, Deflater, InflateError, Inflater};
 use edgewatch_shared::{
@@ -9,7 +9,7 @@ use edgewatch_shared::{
     series::SeriesSamples,
 };
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// What the head of a chunk may decompress to: its text, and short columns of 100,000 samples.
 const HEAD_BYTES_MAX: usize = 2 * TEXT_BYTES_MAX;
 
@@ -39,7 +39,7 @@ pub fn encode(series: &[SeriesSamples], level: i32, deflater: &mut Deflater) -> 
     if !reads_back(&columns, series) {
         return Err(ChunkError::NotReadable);
     }
-    let head = deflater.deflate(&columns.head, level)?;
+    let head = deflater.deflate_names(&columns.head, level)?;
     let head_bytes = u32::try_from(head.len()).map_err(|_| CodecError::TooLarge)?;
     let mut bytes = vec![VERSION];
     bytes.extend(head_bytes.to_le_bytes());
@@ -74,7 +74,7 @@ pub fn decode(
     if version != VERSION {
         return Err(ChunkError::Version);
     }
-    let head = inflater.inflate(head, HEAD_BYTES_MAX)?;
+    let head = inflater.inflate_names(head, HEAD_BYTES_MAX)?;
     Ok(codec::decode(Columns { head, body }, samples_max)?)
 }
 

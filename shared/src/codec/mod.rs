@@ -14,6 +14,7 @@
 pub(crate) mod bits;
 mod column;
 mod kin;
+mod known;
 mod model;
 pub(crate) mod names;
 mod prediction;
@@ -28,6 +29,7 @@ use crate::{
 };
 use bits::{Reader, put_varint};
 use column::{Decoder, Encoder, Values};
+pub use known::known_names;
 pub use names::text_bytes;
 use scale::Scale;
 
