@@ -9,6 +9,7 @@ pub mod agent;
 pub mod answer;
 pub mod api;
 pub mod client;
+pub mod compact;
 pub mod deadline;
 pub mod edgewatch;
 pub mod hooks;

@@ -8,7 +8,7 @@ use crate::{
     block_index,
     call::{Call, Enroll, HostReport, Reply, Request, ShardError},
     compression::{Deflater, Inflater},
-    counters::{Counter, Counters},
+    counters::Counters,
     dictionaries::{Dictionaries, DictionaryCache},
     head::{HeadRegistry, ShardNumber},
     jobs::{Job, JobKind, Jobs},
@@ -169,7 +169,7 @@ impl<S: Sql> Shard<S> {
         self.ledger.counters.merge(&call.counted);
         match call.request {
             Request::Push(push) => {
-                let answer = self.push_all(vec![push], now, instance).pop();
+                let answer = self.push_all(vec![push], now, instance)?.pop();
                 answer.ok_or_else(|| ShardError::Storage("a push went unanswered".into()))?.map(Reply::Pushed)
             }
             Request::Read(read) => self.read(&read, instance).map(Reply::Read),

@@ -4,7 +4,7 @@ use crate::reply::Reply;
 use edgewatch_engine::{call::ShardError, head::ShardNumber, planner::TooCostly, query::TooManySamples};
 use edgewatch_shared::{
     ErrorCode, TimestampMs,
-    validate::{BatchError, Fault},
+    validate::{BatchError, Fault, PushFault},
     wire::{ErrorBody, ErrorDetail, FaultDetail},
 };
 
@@ -173,6 +173,17 @@ impl ApiError {
                 Self::unavailable(ErrorCode::ShardUnavailable, &what, private)
             }
         }
+    }
+}
+
+impl From<PushFault> for ApiError {
+    fn from(fault: PushFault) -> Self {
+        let (code, message) = (fault.code(), fault.to_string());
+        let details = match fault {
+            PushFault::Series { faults, .. } => faults.into_iter().map(fault_detail).collect(),
+            _ => Vec::new(),
+        };
+        Self { details, ..Self::new(code, message) }
     }
 }
 

@@ -5,6 +5,7 @@ use edgewatch_engine::compression::InflateError;
 use edgewatch_shared::{
     ErrorCode,
     limits::{BODY_BYTES_MAX, BODY_DECOMPRESSED_BYTES_MAX},
+    wire::push::MEDIA_TYPE,
 };
 use futures_util::StreamExt;
 use std::{cell::RefCell, io::Read};
@@ -26,16 +27,26 @@ enum Encoding {
 pub struct Body {
     bytes: Vec<u8>,
     encoding: Encoding,
+    is_batch: bool,
     decompressed_bytes_max: usize,
 }
 
 /// Reads a body; stops at the first byte over `bytes_max`. With 0 nothing is read.
 pub async fn read(request: &mut Request, bytes_max: usize) -> Result<Body, ApiError> {
     if bytes_max == 0 {
-        return Ok(Body { bytes: Vec::new(), encoding: Encoding::Identity, decompressed_bytes_max: 0 });
+        return Ok(Body {
+            bytes: Vec::new(),
+            encoding: Encoding::Identity,
+            is_batch: false,
+            decompressed_bytes_max: 0,
+        });
     }
     let header = |name: &str| request.headers().get(name).map_err(ApiError::internal);
     let encoding = encoding_of(header("Content-Encoding")?.as_deref())?;
+    // A compact push is zstd by its type.
+    let is_batch =
+        encoding == Encoding::Identity && header("Content-Type")?.is_some_and(|kind| is_batch(&kind));
+    let encoding = if is_batch { Encoding::Zstd } else { encoding };
     let announced = header("Content-Length")?.and_then(|length| length.parse::<usize>().ok());
     let bytes = match announced {
         Some(length) if length > bytes_max => return Err(too_large(bytes_max)),
@@ -44,7 +55,7 @@ pub async fn read(request: &mut Request, bytes_max: usize) -> Result<Body, ApiEr
         None => streamed_bytes(request, bytes_max).await?,
     };
     let decompressed_bytes_max = bytes_max.saturating_mul(DECOMPRESSED_RATIO);
-    Ok(Body { bytes, encoding, decompressed_bytes_max })
+    Ok(Body { bytes, encoding, is_batch, decompressed_bytes_max })
 }
 
 #[expect(clippy::disallowed_methods, reason = "the length was announced and is within the limit")]
@@ -65,7 +76,18 @@ async fn streamed_bytes(request: &mut Request, bytes_max: usize) -> Result<Vec<u
     Ok(bytes)
 }
 
+/// Whether a body's type is that of a compact push; case and parameters do not matter (RFC 9110, section 8.3.1).
+fn is_batch(content_type: &str) -> bool {
+    let kind = content_type.split(';').next().unwrap_or_default();
+    kind.trim().eq_ignore_ascii_case(MEDIA_TYPE)
+}
+
 impl Body {
+    /// Whether it is a compact push, by its type.
+    pub fn is_batch(&self) -> bool {
+        self.is_batch
+    }
+
     /// Hands the decompressed bytes to `work`, which never waits.
     pub fn with_bytes<T>(&self, work: impl FnOnce(&[u8]) -> Result<T, ApiError>) -> Result<T, ApiError> {
         match self.encoding {
@@ -145,6 +167,7 @@ mod tests {
         Body {
             bytes: encoder.finish().unwrap(),
             encoding: Encoding::Gzip,
+            is_batch: false,
             decompressed_bytes_max: BODY_DECOMPRESSED_BYTES_MAX,
         }
     }
@@ -165,7 +188,8 @@ mod tests {
         let limit = BODY_DECOMPRESSED_BYTES_MAX;
         let zstd = |length: usize| {
             let bytes = instance::with(|instance| instance.deflater.deflate(&vec![0; length], 1).unwrap());
-            Body { bytes, encoding: Encoding::Zstd, decompressed_bytes_max: BODY_DECOMPRESSED_BYTES_MAX }
+            let decompressed_bytes_max = BODY_DECOMPRESSED_BYTES_MAX;
+            Body { bytes, encoding: Encoding::Zstd, is_batch: false, decompressed_bytes_max }
         };
         assert_eq!(length_of(&zstd(limit)), Ok(limit));
         assert_eq!(length_of(&zstd(limit + 1)), Err(ErrorCode::DecompressedTooLarge));
@@ -174,7 +198,8 @@ mod tests {
     #[test]
     fn what_is_not_what_it_says_is_malformed() {
         for encoding in [Encoding::Gzip, Encoding::Zstd] {
-            let body = Body { bytes: b"plain text".to_vec(), encoding, decompressed_bytes_max: 1_000 };
+            let bytes = b"plain text".to_vec();
+            let body = Body { bytes, encoding, is_batch: false, decompressed_bytes_max: 1_000 };
             assert_eq!(length_of(&body), Err(ErrorCode::MalformedBody));
         }
         assert_eq!(
@@ -182,5 +207,15 @@ mod tests {
             Err(ErrorCode::UnsupportedEncoding)
         );
         assert_eq!(encoding_of(Some(" GZIP")), Ok(Encoding::Gzip));
+    }
+
+    #[test]
+    fn a_compact_push_is_known_by_its_type() {
+        for kind in [MEDIA_TYPE, "Application/VND.edgewatch.batch ; v=1"] {
+            assert!(is_batch(kind), "{kind}");
+        }
+        for kind in ["", "application/json", "application/vnd.edgewatch.batches"] {
+            assert!(!is_batch(kind), "{kind}");
+        }
     }
 }

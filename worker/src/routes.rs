@@ -20,6 +20,8 @@ pub enum Access {
 pub enum Endpoint {
     /// Push samples as JSON.
     Ingest,
+    /// Push samples as our own agent does.
+    Push,
     /// Query samples of a host in buckets.
     Query,
     /// Names of hosts.
@@ -75,6 +77,7 @@ pub const ROUTES: &[Route] = &[
     Route { id: 8, method: "GET", path: "/healthz", access: Access::Public, body_bytes_max: 0, endpoint: Endpoint::Health },
     Route { id: 9, method: "GET", path: "/readyz", access: Access::Public, body_bytes_max: 0, endpoint: Endpoint::Ready },
     Route { id: 10, method: "GET", path: "/metrics", access: Access::Public, body_bytes_max: 0, endpoint: Endpoint::SelfMetrics },
+    Route { id: 11, method: "POST", path: "/api/v1/push", access: Access::Push, body_bytes_max: BODY_BYTES_MAX, endpoint: Endpoint::Push },
     Route { id: 12, method: "GET", path: "/api/v1/usage", access: Access::Scope(Scope::Read), body_bytes_max: 0, endpoint: Endpoint::Usage },
 ];
 

@@ -62,28 +62,24 @@ struct Kept {
 
 impl<S: Sql> Shard<S> {
     /// Stores pushes that arrived together, in one transaction, and answers each. A push that is refused does not hold
-    /// up the others; a storage that fails fails all of them, and the shard has to be opened again. A repeat of a push
-    /// of the same group is one.
+    /// up the others. A storage that fails is the outer error, and everybody's; the shard then has to be opened again. A
+    /// repeat of a push of the same group is one.
     pub fn push_all(
         &mut self,
         pushes: Vec<Push>,
         now: TimestampMs,
         instance: &mut Instance,
-    ) -> Vec<Result<Pushed, ShardError>> {
-        let count = pushes.len();
+    ) -> Result<Vec<Result<Pushed, ShardError>>, ShardError> {
         let mut group = Group::default();
-        let mut answers = Vec::with_capacity(count);
+        let mut answers = Vec::with_capacity(pushes.len());
         for push in pushes {
-            let answer = self.accept(push, now, &mut group, instance);
-            if let Err(error @ ShardError::Storage(_)) = answer {
-                return vec![Err(error); count];
+            match self.accept(push, now, &mut group, instance) {
+                Err(error @ ShardError::Storage(_)) => return Err(error),
+                answer => answers.push(answer),
             }
-            answers.push(answer);
         }
-        match self.commit(group, now, instance) {
-            Ok(()) => answers,
-            Err(error) => vec![Err(error); count],
-        }
+        self.commit(group, now, instance)?;
+        Ok(answers)
     }
 
     /// Checks one push and adds it to the group.

@@ -9,6 +9,7 @@ use crate::{
     block_index::{BlockEntry, State},
     call::{Named, Payload, Push, Read, Sender},
     compression::Deflater,
+    counters::Counter,
     frame::{Frame, tests::batch},
     query::{Merger, read_block},
     rusqlite_sql::TestSql,
@@ -21,6 +22,7 @@ use edgewatch_shared::{
 };
 use std::collections::BTreeMap;
 
+mod pushes;
 mod seals;
 
 /// 2026-09-21T14:00:00Z, the start of an hour.

@@ -4,6 +4,7 @@ mod enroll;
 mod health;
 mod hosts;
 mod metrics;
+mod push;
 mod query;
 mod self_metrics;
 mod usage;
@@ -63,6 +64,7 @@ impl Ask<'_> {
 pub async fn handle(ask: Ask<'_>) -> Result<Reply, ApiError> {
     match ask.matched.route.endpoint {
         Endpoint::Ingest => metrics::ingest(ask).await,
+        Endpoint::Push => push::ingest(ask).await,
         Endpoint::Query => query::query(ask).await,
         Endpoint::HostNames => hosts::names(ask).await,
         Endpoint::Hosts => hosts::list(ask).await,

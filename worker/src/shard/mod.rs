@@ -1,6 +1,7 @@
 //! The Durable Object of a shard: it hands calls to [`edgewatch_engine::Shard`], keeps
 //! one alarm at the earliest job, and does what has to wait for R2 and D1.
 
+mod commit;
 mod sql;
 #[cfg(feature = "test-hooks")]
 mod testing;
@@ -40,6 +41,7 @@ struct ShardObject {
     alarm: Cell<Alarm>,
     is_working: Cell<bool>,
     is_telling: Cell<bool>,
+    commits: commit::Commits,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -58,6 +60,7 @@ impl DurableObject for Shard {
             alarm: Cell::new(Alarm::Unknown),
             is_working: Cell::new(false),
             is_telling: Cell::new(false),
+            commits: commit::Commits::default(),
         };
         Self { object: Rc::new(object) }
     }
@@ -74,10 +77,17 @@ impl DurableObject for Shard {
         #[expect(clippy::disallowed_methods, reason = "only our own Worker calls, after its body limits")]
         let bytes = request.bytes().await?;
         let answer = match call::decode::<Call>(&bytes) {
-            Ok(call) => self.object.answer(number, call),
+            Ok(Call { counted, request: call::Request::Push(push) }) => {
+                let pushed = commit::push(&self.object, number, (push, counted, bytes.len())).await;
+                pushed.map(Reply::Pushed)
+            }
+            Ok(call) => {
+                let answer = self.object.answer(number, call);
+                work::after_call(&self.object).await;
+                answer
+            }
             Err(error) => return Response::error(format!("the call does not decode: {error}"), 400),
         };
-        work::after_call(&self.object).await;
         match call::encode(&answer) {
             Ok(bytes) => Response::from_bytes(bytes),
             Err(error) => Response::error(format!("the answer does not encode: {error}"), 500),
