@@ -11,10 +11,7 @@
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects
 )]
-#![cfg_attr(
-    test,
-    expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")
-)]
+#![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test may stop at the first surprise"))]
 
 mod api_error;
 mod auth;
