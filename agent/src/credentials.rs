@@ -1,11 +1,11 @@
 //! What an enrolled host keeps: `credentials.json` in the state directory, for its owner's eyes only.
 
+use crate::platform;
 use edgewatch_shared::{HostId, keys::Key};
 use serde::{Deserialize, Serialize};
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, File},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -87,15 +87,9 @@ pub struct Prepared {
 impl Prepared {
     /// Makes the state directory (0700), if need be, and an empty file (0600) in it.
     pub fn in_dir(state_dir: &Path) -> Result<Self, CredentialsError> {
-        DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(at(state_dir))?;
+        platform::create_private_dir(state_dir).map_err(at(state_dir))?;
         let temporary = state_dir.join(format!("{FILE}.{}", std::process::id()));
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)
-            .map_err(at(&temporary))?;
+        let file = platform::create_private_file(&temporary).map_err(at(&temporary))?;
         Ok(Self { state_dir: state_dir.to_owned(), temporary, file })
     }
 
@@ -113,7 +107,7 @@ impl Prepared {
             .map_err(at(&self.temporary))?;
         fs::rename(&self.temporary, &path).map_err(at(&path))?;
         // The rename itself is durable once the directory is.
-        File::open(&self.state_dir).and_then(|dir| dir.sync_all()).map_err(at(&self.state_dir))?;
+        platform::sync_dir(&self.state_dir).map_err(at(&self.state_dir))?;
         Ok(path)
     }
 

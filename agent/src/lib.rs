@@ -23,11 +23,16 @@ pub mod facts;
 pub mod logger;
 pub mod os_clock;
 pub mod pending;
+pub mod platform;
 pub mod push;
 pub mod queue;
 pub mod recorder;
 pub mod schedule;
 pub mod server_url;
 pub mod settings;
+#[cfg(unix)]
+pub mod signals;
+#[cfg(not(unix))]
+#[path = "signals_elsewhere.rs"]
 pub mod signals;
 pub mod ticks;

@@ -6,6 +6,7 @@
 pub mod bench;
 pub mod build;
 pub mod command;
+pub mod cross;
 pub mod demo;
 mod process_group;
 pub mod project;

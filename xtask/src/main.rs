@@ -26,7 +26,7 @@ cargo xtask VERB
   demo [--port N] [--state DIR] [--for SECONDS]
                      set up, build, serve, enrol this machine and run the agent
   test [STEP…]       everything that decides whether a change may go in, or the named steps of it:
-                     setup fmt tidy clippy deny unit build dry-run e2e
+                     setup fmt tidy clippy cross deny unit build dry-run e2e
   tidy               the house rules
   bench SUITE [--json] [--minutes N] [--only NAME]… [--data FILE]
                      measure: main (the main job's figures; N minutes of the agent, 10 if not said),

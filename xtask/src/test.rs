@@ -4,6 +4,7 @@
 use crate::{
     build::{Bundle, Program, WASM_TARGET, wasm_environment},
     command::{cargo, run, run_seeing, say},
+    cross,
     setup::{self, Need, tools},
     tidy, wrangler,
 };
@@ -28,6 +29,7 @@ const STEPS: &[Step] = &[
     Step { name: "fmt", headline: "formatting", run: |_| run(cargo().args(["fmt", "--all", "--check"])) },
     Step { name: "tidy", headline: "house rules", run: |_| tidy::run() },
     Step { name: "clippy", headline: "clippy, warnings denied", run: |_| clippy() },
+    Step { name: "cross", headline: "the agent for macOS and Windows", run: |_| cross::check() },
     Step { name: "deny", headline: "licences, sources and advisories of dependencies", run: |_| deny() },
     Step { name: "unit", headline: "unit tests of every crate", run: unit_tests },
     Step { name: "build", headline: "release builds: both bundles, agent, command line", run: |_| build() },

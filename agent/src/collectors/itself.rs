@@ -20,8 +20,8 @@ pub const DESCRIBED: &[&str] = &[
 pub struct ItselfReading {
     /// Resident memory in bytes; absent where it cannot be read.
     pub resident_bytes: Option<u64>,
-    /// Seconds of processor time.
-    pub cpu_s: f64,
+    /// Seconds of processor time; absent where they cannot be read.
+    pub cpu_s: Option<f64>,
     /// Batches in the queue.
     pub queue_batches: usize,
     /// Batches dropped because the queue was full.
@@ -71,13 +71,14 @@ impl Collector for Itself {
 /// The samples of a reading. A collector that never failed has none: a dozen zeros would be a tenth of all series.
 pub fn samples(reading: &ItselfReading) -> Vec<Reading> {
     let mut samples = vec![
-        Reading::plain("agent_cpu_seconds_total", reading.cpu_s),
         Reading::plain("agent_queue_batches", reading.queue_batches as f64),
         Reading::plain("agent_dropped_batches_total", reading.dropped_batches as f64),
         Reading::plain("agent_push_failures_total", reading.push_failures as f64),
         Reading::plain("agent_rejected_batches_total", reading.rejected_batches as f64),
     ];
     let resident = |bytes| Reading::plain("agent_resident_bytes", bytes as f64);
+    let cpu = |seconds| Reading::plain("agent_cpu_seconds_total", seconds);
+    samples.extend(reading.cpu_s.map(cpu));
     samples.extend(reading.resident_bytes.map(resident));
     let failed = reading.collector_failures.iter().filter(|(_, count)| *count > 0);
     samples.extend(failed.map(|(noun, count)| {
@@ -94,7 +95,7 @@ mod tests {
     fn everything_that_is_dropped_and_every_collector_that_failed_is_told() {
         let reading = ItselfReading {
             resident_bytes: Some(4_096),
-            cpu_s: 0.25,
+            cpu_s: Some(0.25),
             queue_batches: 3,
             dropped_batches: 4,
             push_failures: 5,
@@ -106,11 +107,11 @@ mod tests {
         assert_eq!(
             samples(&reading),
             [
-                Reading::plain("agent_cpu_seconds_total", 0.25),
                 Reading::plain("agent_queue_batches", 3.0),
                 Reading::plain("agent_dropped_batches_total", 4.0),
                 Reading::plain("agent_push_failures_total", 5.0),
                 Reading::plain("agent_rejected_batches_total", 6.0),
+                Reading::plain("agent_cpu_seconds_total", 0.25),
                 Reading::plain("agent_resident_bytes", 4_096.0),
                 failures("cpu", 7.0),
             ]

@@ -101,7 +101,7 @@ fn load(flags: &BTreeMap<&'static str, String>) -> Result<Settings, CommandError
         env: &|name| std::env::var_os(name).map(|text| text.to_string_lossy().into_owned()),
         flags,
         read: &read_if_there,
-        is_root: rustix::process::geteuid().is_root(),
+        is_root: crate::platform::is_root(),
     })?;
     logger::start(settings.log_level);
     for warning in warnings {
