@@ -9,6 +9,7 @@ mod figure;
 mod fleet;
 mod hooks;
 mod ingest;
+mod node_exporter;
 mod open_loop;
 mod peers;
 mod process;
@@ -56,10 +57,11 @@ fn run(mut arguments: Parser) -> Result<()> {
     let figures = match suite.as_deref() {
         Some("main") => main_job(minutes)?,
         Some("compression") => compression::measure()?,
+        Some("agent") => agent_job()?,
         Some("cost") => cost::measure(None)?,
         Some("storage") => return storage::measure(request, |figure| figure.print(as_json)),
         _ => bail!(
-            "edgewatch-bench main|compression|storage|cost [--json] [--minutes N] [--only NAME]… [--data FILE]"
+            "edgewatch-bench main|compression|storage|cost|agent [--json] [--minutes N] [--only NAME]… [--data FILE]"
         ),
     };
     figures.iter().for_each(|figure| figure.print(as_json));
@@ -74,6 +76,13 @@ fn main_job(minutes: u64) -> Result<Vec<Figure>> {
     figures.extend(rows::measure()?);
     figures.extend(ingest::measure()?);
     figures.push(running.resident_after(minutes)?);
+    Ok(figures)
+}
+
+/// The agent's own figures.
+fn agent_job() -> Result<Vec<Figure>> {
+    let mut figures = vec![agent::binary_size()?];
+    figures.extend(node_exporter::measure()?);
     Ok(figures)
 }
 

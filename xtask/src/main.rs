@@ -31,7 +31,7 @@ cargo xtask VERB
   bench SUITE [--json] [--minutes N] [--only NAME]… [--data FILE]
                      measure: main (the main job's figures; N minutes of the agent, 10 if not said),
                      compression, storage (all of it, or the figures that are named; FILE: the
-                     node_exporter's recording) or cost
+                     node_exporter's recording), cost or agent
 ";
 
 /// Where the demo listens and keeps its state.

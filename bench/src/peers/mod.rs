@@ -1,5 +1,6 @@
 //! The systems that we are measured beside: Debian's own builds, on loopback, with a folder that goes away.
 
+pub mod node_exporter;
 pub mod prometheus;
 pub mod remote_write;
 pub mod victoria_metrics;

@@ -24,6 +24,10 @@ pub const PROMETHEUS: Peer = Peer { package: "prometheus", program: "prometheus"
 /// Prometheus' tool, which writes blocks.
 pub const PROMTOOL: Peer = Peer { package: "prometheus", program: "promtool" };
 
+/// The exporter whose names the agent can send.
+pub const NODE_EXPORTER: Peer =
+    Peer { package: "prometheus-node-exporter", program: "prometheus-node-exporter" };
+
 impl Peer {
     /// The program's path: of this system, or unpacked before, or unpacked now.
     pub fn ensure(&self) -> Result<PathBuf> {
