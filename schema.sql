@@ -38,7 +38,7 @@ CREATE TABLE IF NOT EXISTS summaries (
   data  TEXT NOT NULL -- JSON: {"<host id>": {"last_seen_ms": 0, "values": {"<stored name>": 0.0}}}
 );
 
--- A copy of the shards' own block indexes.
+-- A copy of the shards' own block indexes. A block that was replaced stays until its bytes are deleted.
 CREATE TABLE IF NOT EXISTS blocks (
   shard   INTEGER NOT NULL,
   id      INTEGER NOT NULL, -- grows within a shard: of two samples at one instant the higher id's counts
@@ -51,10 +51,16 @@ CREATE TABLE IF NOT EXISTS blocks (
   PRIMARY KEY (shard, id)
 ) WITHOUT ROWID;
 
+-- What an administrator has set.
+CREATE TABLE IF NOT EXISTS settings (
+  name  TEXT PRIMARY KEY, -- 'retention'
+  value TEXT NOT NULL     -- JSON; retention: {"raw_days": 30, "five_minute_days": 365, "hour_days": null}
+) WITHOUT ROWID;
+
 -- How often each enrolment token was used.
 CREATE TABLE IF NOT EXISTS enrollments (
   jti  TEXT PRIMARY KEY,
   used INTEGER NOT NULL
 ) WITHOUT ROWID;
 
-INSERT INTO meta (key, value) VALUES ('schema_version', '1') ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+INSERT INTO meta (key, value) VALUES ('schema_version', '2') ON CONFLICT (key) DO UPDATE SET value = excluded.value;

@@ -213,9 +213,56 @@ pub fn of_day(sql: &impl Sql, day: Day, state: State) -> Result<Vec<BlockEntry>,
     select(sql, "min_ms >= ?1 AND min_ms < ?2 AND state = ?3 ORDER BY rank, id", &values)
 }
 
+/// A block whose bytes are here and could be in R2; `None` if there is none.
+pub fn next_local(sql: &impl Sql) -> Result<Option<BlockEntry>, SqlError> {
+    Ok(select(sql, "place = 0 AND state <> 2 ORDER BY id LIMIT 1", &[])?.pop())
+}
+
+/// At most `count_max` blocks that were replaced by `until`.
+pub fn replaced(sql: &impl Sql, until: TimestampMs, count_max: i64) -> Result<Vec<BlockEntry>, SqlError> {
+    let condition = "state = 2 AND replaced_ms <= ?1 ORDER BY id LIMIT ?2";
+    select(sql, condition, &[until.0, count_max].map(Value::Integer))
+}
+
+/// The blocks of a resolution whose samples are all older than `until`, unless they are still to be compacted.
+pub fn older(
+    sql: &impl Sql,
+    resolution: Resolution,
+    until: TimestampMs,
+) -> Result<Vec<BlockEntry>, SqlError> {
+    let condition =
+        "((state = 0 AND part_of IS NULL) OR state = 3) AND resolution = ?1 AND max_ms < ?2 ORDER BY id";
+    select(sql, condition, &[resolution.number().into(), until.0].map(Value::Integer))
+}
+
 fn select(sql: &impl Sql, condition: &str, values: &[Value]) -> Result<Vec<BlockEntry>, SqlError> {
     let rows = sql.exec(&format!("SELECT {COLUMNS} FROM blocks WHERE {condition}"), values)?;
     rows.into_iter().map(entry).collect()
+}
+
+/// Changes what a block is to those who ask: 1 row.
+pub fn set_state(sql: &impl Sql, id: i64, state: State) -> Result<(), SqlError> {
+    let values = [state.number(), id].map(Value::Integer);
+    sql.exec("UPDATE blocks SET state = ?1 WHERE id = ?2", &values).map(|_| ())
+}
+
+/// Nobody is told of a block any more: 1 row.
+pub fn replace(sql: &impl Sql, id: i64, now: TimestampMs) -> Result<(), SqlError> {
+    let values = [State::Replaced.number(), now.0, id].map(Value::Integer);
+    sql.exec("UPDATE blocks SET state = ?1, replaced_ms = ?2 WHERE id = ?3", &values).map(|_| ())
+}
+
+/// The bytes of a block are in R2 now, and no longer here.
+pub fn move_to_r2(sql: &impl Sql, id: i64) -> Result<(), SqlError> {
+    let values = [Place::R2.number(), id].map(Value::Integer);
+    sql.exec("UPDATE blocks SET place = ?1 WHERE id = ?2", &values)?;
+    sql.exec("DELETE FROM block_data WHERE id = ?1", &[Value::Integer(id)]).map(|_| ())
+}
+
+/// Forgets a block.
+pub fn delete(sql: &impl Sql, id: i64) -> Result<(), SqlError> {
+    sql.exec("DELETE FROM block_data WHERE id = ?1", &[Value::Integer(id)])?;
+    sql.exec("DELETE FROM blocks WHERE id = ?1", &[Value::Integer(id)]).map(|_| ())
 }
 
 /// The highest id; 0 if there is no block.
@@ -252,6 +299,17 @@ pub fn remote_bytes(sql: &impl Sql) -> Result<u64, SqlError> {
 /// The bytes of a block that is here.
 pub fn local_data(sql: &impl Sql, id: i64) -> Result<Option<Vec<u8>>, SqlError> {
     let rows = sql.exec("SELECT data FROM block_data WHERE id = ?1", &[Value::Integer(id)])?;
+    let Some(row) = rows.into_iter().next() else {
+        return Ok(None);
+    };
+    let [data] = columns(row)?;
+    data.blob().map(Some)
+}
+
+/// Some bytes of a block that is here; `None` if it is not.
+pub fn local_range(sql: &impl Sql, id: i64, offset: u64, length: u64) -> Result<Option<Vec<u8>>, SqlError> {
+    let values = [Value::Integer(id), count(offset.saturating_add(1)), count(length)];
+    let rows = sql.exec("SELECT substr(data, ?2, ?3) FROM block_data WHERE id = ?1", &values)?;
     let Some(row) = rows.into_iter().next() else {
         return Ok(None);
     };

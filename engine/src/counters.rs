@@ -47,6 +47,14 @@ pub enum Counter {
     BlobReads,
     /// Samples that came again and were stored before.
     SamplesRepeated,
+    /// Days compacted.
+    Compactions,
+    /// Blocks that a compaction found damaged.
+    DamagedBlocks,
+    /// Blocks deleted: replaced by others, or older than their retention.
+    BlocksDeleted,
+    /// Jobs other than seals and the catalogue's that failed and were put off.
+    JobFailures,
 }
 
 /// Counts by what is counted.

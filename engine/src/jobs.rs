@@ -11,18 +11,34 @@ pub enum JobKind {
     Seal,
     /// Copy hosts, blocks and newest values to the catalogue, after that failed.
     Catalogue,
+    /// Move blocks that are here to R2, which was bound later.
+    Upload,
+    /// Make day blocks and rollups of the parts of a day that is over.
+    CompactDay,
+    /// Mark what is older than its retention as replaced.
+    Retain,
+    /// Delete blocks that were replaced, once nobody reads them any more.
+    DeleteReplaced,
 }
 
 impl JobKind {
+    /// Every kind; of two that are due at the same time the first is done first.
+    pub const ALL: [Self; 6] =
+        [Self::Seal, Self::Catalogue, Self::Upload, Self::CompactDay, Self::Retain, Self::DeleteReplaced];
+
     fn number(self) -> i64 {
         match self {
             Self::Seal => 1,
             Self::Catalogue => 2,
+            Self::Upload => 3,
+            Self::CompactDay => 4,
+            Self::Retain => 5,
+            Self::DeleteReplaced => 6,
         }
     }
 
     fn from_number(number: i64) -> Option<Self> {
-        [Self::Seal, Self::Catalogue].into_iter().find(|kind| kind.number() == number)
+        Self::ALL.into_iter().find(|kind| kind.number() == number)
     }
 }
 

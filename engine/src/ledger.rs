@@ -4,6 +4,7 @@
 use crate::{
     counters::Counters,
     head::ShardNumber,
+    retention::RetentionSettings,
     sql::{Sql, SqlError, Value, columns},
     usage::DayStart,
 };
@@ -51,6 +52,7 @@ pub type NewestByHost = BTreeMap<HostId, Newest>;
 const LEDGER_ROW: i64 = 1;
 const SEALED_ROW: i64 = 2;
 const NUMBER_ROW: i64 = 3;
+const RETENTION_ROW: i64 = 4;
 
 /// Creates the table.
 pub fn create_table(sql: &impl Sql) -> Result<(), SqlError> {
@@ -72,6 +74,16 @@ pub fn load_number(sql: &impl Sql) -> Result<Option<ShardNumber>, SqlError> {
 /// Stores the shard's number: 1 row, once.
 pub fn store_number(sql: &impl Sql, number: ShardNumber) -> Result<(), SqlError> {
     store_row(sql, NUMBER_ROW, &Some(number))
+}
+
+/// The retention as the catalogue last said it; the default before that.
+pub fn load_retention(sql: &impl Sql) -> Result<RetentionSettings, SqlError> {
+    load_row(sql, RETENTION_ROW)
+}
+
+/// Stores the retention: 1 row, when it changes.
+pub fn store_retention(sql: &impl Sql, retention: &RetentionSettings) -> Result<(), SqlError> {
+    store_row(sql, RETENTION_ROW, retention)
 }
 
 /// The newest values as of the last seal.

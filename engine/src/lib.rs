@@ -23,10 +23,12 @@
     )
 )]
 
+pub mod agenda;
 pub mod block;
 pub mod block_index;
 pub mod call;
 pub mod chunk;
+pub mod compaction;
 pub mod compression;
 pub mod counters;
 pub mod dictionaries;

@@ -5,15 +5,17 @@
 //! storage: after [`ShardError::Storage`] the shard has to be opened again.
 
 use crate::{
+    agenda::{self, Agenda},
     block_index,
     call::{Call, Enroll, HostReport, Reply, Request, ShardError},
     compression::{Deflater, Inflater},
     counters::Counters,
     dictionaries::{Dictionaries, DictionaryCache},
     head::{HeadRegistry, ShardNumber},
-    jobs::{Job, JobKind, Jobs},
+    jobs::{Job, Jobs},
     ledger::{self, Ledger, NewestByHost},
     registry::{HostRecord, HostState, Registry},
+    retention::RetentionSettings,
     seal,
     series_limit::SeriesLimit,
     sql::{Sql, SqlError},
@@ -27,19 +29,20 @@ use edgewatch_shared::{
 };
 
 mod catalogue;
+mod compacting;
 mod metering;
 mod push;
 mod reading;
+mod retaining;
 mod sealing;
 #[cfg(test)]
 mod tests;
 mod working;
 
-use sealing::seal_due;
 use working::Working;
 
 pub use catalogue::CatalogueChanges;
-pub use working::Task;
+pub use working::{ObjectRange, Task};
 
 /// What all shards of a wasm instance share.
 pub struct Instance {
@@ -96,6 +99,8 @@ pub struct Shard<S> {
     /// …and the last one that was given, to a block that is perhaps not listed yet.
     newest_block_id: i64,
     bucket_is_bound: bool,
+    agenda: Agenda,
+    retention: RetentionSettings,
     working: Working,
     /// What does not decode and was met since somebody last asked.
     complaints: Vec<String>,
@@ -118,6 +123,7 @@ impl<S: Sql> Shard<S> {
         block_index::create_table(&sql)?;
         block_index::drop_unlisted_data(&sql)?;
         seal::create_table(&sql)?;
+        agenda::create_table(&sql)?;
         let mut wal = Wal::open(&sql)?;
         let mut streams = Streams::open(&sql)?;
         let mut dictionaries = Dictionaries::open(&sql)?;
@@ -145,15 +151,17 @@ impl<S: Sql> Shard<S> {
             streams,
             dictionaries,
             durable: ledger.counters.clone(),
-            ledger,
             rows_counted: (0, 0),
             last_woken: None,
             newest: None,
             last_block,
-            newest_block_id: last_block,
+            newest_block_id: last_block.max(ledger.catalogued_block),
             bucket_is_bound: false,
+            agenda: Agenda::read(&sql)?,
+            retention: ledger::load_retention(&sql)?,
             working: Working::default(),
             complaints: unreadable.iter().map(ToString::to_string).collect(),
+            ledger,
             sql,
         })
     }
@@ -206,16 +214,6 @@ impl<S: Sql> Shard<S> {
     /// The first job that is due.
     pub fn due_job(&self, now: TimestampMs) -> Option<Job> {
         self.next_job().filter(|job| job.due <= now)
-    }
-
-    /// Jobs are stored only once they have failed: that a partition is to be sealed is seen from the partition.
-    fn next_job(&self) -> Option<Job> {
-        let seal = || {
-            let partition = self.wal.partitions().first()?;
-            Some(Job { kind: JobKind::Seal, due: seal_due(*partition, self.number), failures: 0 })
-        };
-        let seal = self.jobs.get(JobKind::Seal).or_else(seal);
-        seal.into_iter().chain(self.jobs.get(JobKind::Catalogue)).min_by_key(|job| job.due)
     }
 
     /// The partitions of the log, oldest first.

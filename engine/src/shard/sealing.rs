@@ -1,8 +1,11 @@
 //! How a partition leaves the log: read in slices, its blocks stored as they close, committed.
 
-use super::{Instance, Shard, in_transaction, working::Task};
+use super::{
+    Instance, Shard, in_transaction,
+    working::{Storing, Task},
+};
 use crate::{
-    block_index::{self, Place},
+    block_index::Place,
     call::ShardError,
     counters::Counter,
     dictionaries::{Dictionaries, DictionaryCache, DictionaryError},
@@ -40,7 +43,7 @@ impl<S: Sql> Shard<S> {
         let task = match seal.pending() {
             Some((entry, bytes)) if self.bucket_is_bound => {
                 let key = entry.key.clone();
-                self.working.storing = Some(entry);
+                self.working.storing = Some(Storing::Sealed(entry));
                 Task::Store { key, bytes }
             }
             Some((entry, bytes)) => {
@@ -90,8 +93,7 @@ impl<S: Sql> Shard<S> {
         self.durable = self.ledger.counters.clone();
         self.wal.forget(seal.partition());
         instance.heads.drop_shard(self.number);
-        self.last_block = block_index::last_id(&self.sql)?;
-        Ok(())
+        self.look_at_blocks()
     }
 }
 

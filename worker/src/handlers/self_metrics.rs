@@ -70,6 +70,22 @@ fn exposition(totals: &Counters) -> String {
         ("edgewatch_seals_total", "Hours of the log that became blocks.", Counter::Seals),
         ("edgewatch_seal_failures_total", "Seals that failed and were put off.", Counter::SealFailures),
         ("edgewatch_rows_set_aside_total", "Pushes of the log that no block can hold.", Counter::SetAside),
+        ("edgewatch_compactions_total", "Days that became day blocks and rollups.", Counter::Compactions),
+        (
+            "edgewatch_damaged_blocks_total",
+            "Blocks that a compaction found damaged and left as they are.",
+            Counter::DamagedBlocks,
+        ),
+        (
+            "edgewatch_blocks_deleted_total",
+            "Blocks that were deleted: replaced by others, or older than their retention.",
+            Counter::BlocksDeleted,
+        ),
+        (
+            "edgewatch_job_failures_total",
+            "Uploads, compactions and deletions that failed and were put off.",
+            Counter::JobFailures,
+        ),
         (
             "edgewatch_catalogue_failures_total",
             "Copies to the catalogue that failed and were put off.",

@@ -10,15 +10,26 @@ use edgewatch_engine::{
     counters::{Counter, Counters},
     head::ShardNumber,
     jobs::JobKind,
-    shard::{CatalogueChanges, Task},
+    retention::RetentionSettings,
+    shard::{CatalogueChanges, ObjectRange, Task},
 };
 use edgewatch_shared::TimestampMs;
-use futures_util::future::{Either, select};
+use futures_util::{
+    StreamExt, TryStreamExt,
+    future::{Either, select},
+    stream,
+};
 use std::{pin::pin, rc::Rc, time::Duration};
 use worker::{Bucket, Delay, console_error};
 
 /// Jobs done in one run of the alarm; the next run follows at once.
 const JOBS_A_RUN: usize = 16;
+/// Steps of jobs in one run: some 10 s of computing at most, which the platform ends after 30.
+const STEPS_A_RUN: usize = 2_000;
+/// Calls of R2 in one run.
+const STORE_CALLS_A_RUN: usize = 500;
+/// Objects read at the same time; an isolate may have six connections open.
+const READS_AT_ONCE: usize = 6;
 /// How long a job waits for R2 or D1.
 const STORE_WAIT_MAX: Duration = Duration::from_secs(30);
 
@@ -65,15 +76,29 @@ fn real_now() -> TimestampMs {
     TimestampMs(i64::try_from(worker::Date::now().as_millis()).unwrap_or(i64::MAX))
 }
 
+/// What one run of the alarm may do; the next run follows at once and goes on.
+struct Budget {
+    steps: usize,
+    /// Calls of R2: the platform allows 1,000 an invocation.
+    store_calls: usize,
+}
+
+impl Budget {
+    fn is_spent(&self) -> bool {
+        self.steps == 0 || self.store_calls == 0
+    }
+}
+
 /// Does every job that is due, one after the other; returns how many.
 pub async fn run_due_jobs(object: &Rc<ShardObject>) -> usize {
     if object.is_working.replace(true) {
         return 0;
     }
+    let mut budget = Budget { steps: STEPS_A_RUN, store_calls: STORE_CALLS_A_RUN };
     let mut done: usize = 0;
     while done < JOBS_A_RUN {
         match object.with_shard(None, |shard, _| Ok(shard.due_job(clock::now()))) {
-            Ok(Some(job)) => run(object, job.kind).await,
+            Ok(Some(job)) => run(object, job.kind, &mut budget).await,
             Ok(None) => break,
             Err(error) => {
                 console_error!("jobs: {error}");
@@ -81,17 +106,20 @@ pub async fn run_due_jobs(object: &Rc<ShardObject>) -> usize {
             }
         }
         done = done.saturating_add(1);
+        if budget.is_spent() {
+            break;
+        }
     }
     object.is_working.set(false);
     done
 }
 
-/// Does a job, or puts it off.
-async fn run(object: &Rc<ShardObject>, kind: JobKind) {
+/// Does a job, as far as the budget goes, or puts it off.
+async fn run(object: &Rc<ShardObject>, kind: JobKind, budget: &mut Budget) {
     if kind == JobKind::Catalogue {
         return tell_catalogue(object).await;
     }
-    if let Err(error) = work_through(object, kind).await {
+    if let Err(error) = work_through(object, kind, budget).await {
         console_error!("{kind:?}, put off: {error}");
         if let Err(error) = object.with_shard(None, |shard, _| shard.put_off(kind, clock::now())) {
             console_error!("{kind:?}, not put off: {error}");
@@ -101,19 +129,69 @@ async fn run(object: &Rc<ShardObject>, kind: JobKind) {
 }
 
 /// Takes one step of a job after the other; in between the shard answers calls.
-async fn work_through(object: &ShardObject, kind: JobKind) -> Result<(), String> {
+async fn work_through(object: &ShardObject, kind: JobKind, budget: &mut Budget) -> Result<(), String> {
     let text = |error: ShardError| error.to_string();
-    loop {
+    // A seal is small, and the log waits for it.
+    while kind == JobKind::Seal || !budget.is_spent() {
         let next = object.with_shard(None, |shard, instance| shard.work(kind, clock::now(), instance));
+        budget.steps = budget.steps.saturating_sub(1);
         match next.map_err(text)? {
             Task::Done => return Ok(()),
             Task::Again => Delay::from(Duration::ZERO).await,
             Task::Store { key, bytes } => {
+                budget.store_calls = budget.store_calls.saturating_sub(1);
                 in_time("R2", blobs::create(&bucket(object)?, &key, &bytes)).await?;
                 object.with_shard(None, |shard, _| shard.stored()).map_err(text)?;
             }
+            Task::Read(ranges) => {
+                budget.store_calls = budget.store_calls.saturating_sub(ranges.len());
+                let bytes = read_all(object, ranges).await?;
+                object
+                    .with_shard(None, |shard, _| {
+                        shard.given(bytes);
+                        Ok(())
+                    })
+                    .map_err(text)?;
+            }
+            Task::LearnRetention => {
+                let retention = in_time("D1", learn_retention(object)).await?;
+                object.with_shard(None, |shard, _| shard.set_retention(retention)).map_err(text)?;
+            }
+            Task::Delete { keys, ids } => {
+                if !keys.is_empty() {
+                    budget.store_calls = budget.store_calls.saturating_sub(1);
+                    in_time("R2", blobs::delete(&bucket(object)?, keys)).await?;
+                }
+                in_time("D1", forget_blocks(object, &ids)).await?;
+                object.with_shard(None, |shard, _| shard.deleted()).map_err(text)?;
+            }
         }
     }
+    Ok(())
+}
+
+/// Reads some bytes of several objects; none of an object that is gone.
+async fn read_all(object: &ShardObject, ranges: Vec<ObjectRange>) -> Result<Vec<Vec<u8>>, String> {
+    let bucket = bucket(object)?;
+    let read = |range: ObjectRange| {
+        let bucket = &bucket;
+        async move {
+            let bytes = blobs::read_range(bucket, &range.key, range.offset, range.length);
+            in_time("R2", bytes).await.map(Option::unwrap_or_default)
+        }
+    };
+    stream::iter(ranges).map(read).buffered(READS_AT_ONCE).try_collect().await
+}
+
+async fn learn_retention(object: &ShardObject) -> Result<RetentionSettings, String> {
+    let catalogue = Catalogue::open(&object.env).await.map_err(|error| format!("{error:?}"))?;
+    catalogue.retention().await.map_err(|error| format!("{error:?}"))
+}
+
+async fn forget_blocks(object: &ShardObject, ids: &[i64]) -> Result<(), String> {
+    let number = object.with_shard(None, |shard, _| Ok(shard.number())).map_err(|error| error.to_string())?;
+    let catalogue = Catalogue::open(&object.env).await.map_err(|error| format!("{error:?}"))?;
+    catalogue.forget_blocks(number, ids).await.map_err(|error| format!("{error:?}"))
 }
 
 fn bucket(object: &ShardObject) -> Result<Bucket, String> {
@@ -154,6 +232,11 @@ async fn try_tell_catalogue(object: &ShardObject) -> Result<(), String> {
             .map_err(text)?;
         if !changes.is_empty() {
             in_time("D1", write_catalogue(object, number, &changes, now)).await?;
+        }
+        if !changes.blocks.is_empty() {
+            // Every hour or so, on the occasion: when something is to be deleted, it is looked up again.
+            let retention = in_time("D1", learn_retention(object)).await?;
+            object.with_shard(None, |shard, _| shard.set_retention(retention)).map_err(text)?;
         }
         object.with_shard(None, |shard, _| shard.catalogue_told(&changes, now)).map_err(text)?;
         // Rows that were written to D1 here, where perhaps no Worker runs that would hand them on.

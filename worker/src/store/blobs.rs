@@ -52,6 +52,14 @@ pub async fn read_range(
     body.bytes().await.map(Some).map_err(failed)
 }
 
+/// Deletes objects, of which some may be gone already.
+pub async fn delete(bucket: &Bucket, keys: Vec<String>) -> Result<(), String> {
+    faults()?;
+    let what = keys.first().cloned().unwrap_or_default();
+    let count = keys.len();
+    bucket.delete_multiple(keys).await.map_err(|error| format!("delete {what} ({count} objects): {error}"))
+}
+
 /// Whether R2 answers.
 pub async fn ping(bucket: &Bucket) -> Result<(), String> {
     faults()?;

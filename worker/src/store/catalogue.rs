@@ -9,6 +9,7 @@ use edgewatch_engine::{
     head::ShardNumber,
     ledger::NewestByHost,
     registry::{HostRecord, HostState},
+    retention::RetentionSettings,
 };
 use edgewatch_shared::{ErrorCode, HostId, HostName, TimestampMs, wire::Facts};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -19,7 +20,7 @@ use worker::{D1Database, D1PreparedStatement, D1Result, Env};
 /// The schema, whole.
 const SCHEMA: &str = include_str!("../../../schema.sql");
 /// Version that `schema.sql` ends with.
-const SCHEMA_VERSION: &str = "1";
+const SCHEMA_VERSION: &str = "2";
 
 thread_local! {
     /// Whether this instance has seen the database at [`SCHEMA_VERSION`].
@@ -53,6 +54,11 @@ pub struct Placement {
     pub id: HostId,
     /// The shard.
     pub shard: ShardNumber,
+}
+
+#[derive(Deserialize)]
+struct Setting {
+    value: String,
 }
 
 /// Newest values of a host in a summary.
@@ -169,6 +175,20 @@ impl Catalogue {
         Ok(entries.flat_map(|summary: BTreeMap<HostId, SummaryEntry>| summary).collect())
     }
 
+    /// How long samples are kept; the defaults until somebody sets something else.
+    pub async fn retention(&self) -> Result<RetentionSettings, ApiError> {
+        let select = "SELECT value FROM settings WHERE name = 'retention'";
+        let rows = self.rows::<Setting>(select, &[]).await?;
+        let stored = rows.into_iter().next().map(|row| serde_json::from_str(&row.value));
+        Ok(stored.transpose().map_err(ApiError::internal)?.unwrap_or_default())
+    }
+
+    /// Forgets blocks that a shard has deleted.
+    pub async fn forget_blocks(&self, shard: ShardNumber, ids: &[i64]) -> Result<(), ApiError> {
+        let delete = "DELETE FROM blocks WHERE shard = ?1 AND id IN (SELECT value FROM json_each(?2))";
+        self.write(vec![self.bound(delete, &[shard.into(), json(&ids)?.into()])?]).await
+    }
+
     /// Whether an enrolled host of this name may push; hosts pushed by name do not count.
     pub async fn name_is_taken(&self, name: &HostName) -> Result<bool, ApiError> {
         #[derive(Deserialize)]
@@ -252,8 +272,9 @@ impl Catalogue {
             Place::Local => "local",
             Place::R2 => "r2",
         };
-        let insert = "INSERT OR IGNORE INTO blocks (shard, id, key, place, min_ms, max_ms, samples, bytes) \
-                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        let insert = "INSERT INTO blocks (shard, id, key, place, min_ms, max_ms, samples, bytes) \
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (shard, id) \
+                      DO UPDATE SET place = excluded.place WHERE place <> excluded.place";
         let values = [
             shard.into(),
             number(block.id),

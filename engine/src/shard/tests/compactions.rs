@@ -1,0 +1,264 @@
+//! Days become day blocks, in slices, cut anywhere; no reader sees a difference, and late data is taken in.
+
+use super::*;
+use crate::{
+    agenda::{COMPACT_GRACE_MS, REPLACED_GRACE_MS},
+    rollup::{ROLLUP_LABEL, Resolution},
+    sql::Value,
+};
+use edgewatch_shared::limits::DAY_MS;
+
+/// Milliseconds from [`HOUR`] to the end of its day.
+fn to_midnight() -> i64 {
+    HOUR.day().end().ms_since(HOUR)
+}
+
+/// When the day of [`HOUR`] is to be compacted.
+fn night() -> TimestampMs {
+    HOUR.day().end().plus_ms(COMPACT_GRACE_MS + HOUR_MS)
+}
+
+/// A shard with parts of two hours, with some that came late and twice, all of one day.
+fn sealed(with_r2: bool) -> World {
+    let mut world = World::new();
+    world.bind_r2(with_r2);
+    world.enroll(2).unwrap();
+    for n in [1, 2] {
+        world.push_from(n, at(0), 200, at(5_000));
+        world.push_from(n, at(HOUR_MS), 200, at(HOUR_MS + 5_000));
+        world.push_from(n, at(1_000), 20, at(HOUR_MS + 5_000));
+    }
+    assert_eq!(world.seal(at(2 * HOUR_MS)), 2);
+    world
+}
+
+fn keys(world: &World, resolution: &str) -> usize {
+    let prefix = format!("metrics/{resolution}/");
+    world.r2.keys().filter(|key| key.starts_with(&prefix)).count()
+}
+
+/// A field of host 1's hour rollups: times after [`HOUR`], and values.
+fn rolled_up(world: &mut World, field: &str) -> Vec<(i64, f64)> {
+    let blocks =
+        block_index::overlapping(&world.sql, Resolution::Hour, TimestampMs(i64::MIN), TimestampMs(i64::MAX));
+    let read = Read {
+        hosts: vec![host(1)],
+        names: vec!["load_1m".into()],
+        labels: Labels::from([(ROLLUP_LABEL.to_owned(), field.to_owned())]),
+        from: TimestampMs(i64::MIN),
+        to: TimestampMs(i64::MAX),
+        evaluation: None,
+        is_partial: false,
+    };
+    let mut found = Vec::new();
+    for block in blocks.unwrap() {
+        let bytes = &world.r2[&block.key];
+        let parts = read_block(bytes, block.rank, &read, &mut Inflater::default()).unwrap();
+        let samples = parts.into_iter().flat_map(|part| part.series).flat_map(|entry| entry.samples);
+        found.extend(samples.map(|sample| (sample.time.ms_since(HOUR), sample.value)));
+    }
+    found
+}
+
+#[test]
+fn no_step_of_a_compaction_or_of_the_deletion_after_it_changes_an_answer() {
+    for with_r2 in [false, true] {
+        let mut world = sealed(with_r2);
+        let expected = world.read_all();
+        assert_eq!(expected.len(), 400);
+        let before = world.r2.clone();
+        let mut steps = 0;
+        while !world.step(JobKind::CompactDay, night()).unwrap() {
+            assert_eq!(world.read_all(), expected, "step {steps}");
+            steps += 1;
+        }
+        assert!(steps >= 10, "only {steps} steps");
+        assert_eq!(world.read_all(), expected, "compacted");
+        // Whoever asked before reads what it was told of.
+        assert!(before.iter().all(|(key, bytes)| world.r2[key] == *bytes));
+        let deletion = night().plus_ms(REPLACED_GRACE_MS);
+        assert_eq!(world.run_due(deletion.plus_ms(-1)), []);
+        while !world.step(JobKind::DeleteReplaced, deletion).unwrap() {
+            assert_eq!(world.read_all(), expected, "deleting");
+        }
+        assert_eq!(world.read_all(), expected, "deleted");
+        if with_r2 {
+            assert_eq!([keys(&world, "raw"), keys(&world, "5m"), keys(&world, "1h")], [1, 1, 1]);
+            assert!(before.keys().all(|key| !world.r2.contains_key(key)));
+        }
+        assert_eq!(block_index::after(&world.sql, 0, 100).unwrap().len(), 3);
+        assert_eq!(world.run_due(deletion), []);
+        world.reopen();
+        assert_eq!(world.read_all(), expected, "opened again");
+        assert_eq!(world.run_due(deletion), []);
+    }
+}
+
+#[test]
+fn a_compaction_cut_between_any_two_steps_leaves_the_same_objects() {
+    let mut reference = sealed(true);
+    reference.run_due(night());
+    let expected = reference.read_all();
+    let mut cuts = 0;
+    for steps in 0.. {
+        let mut world = sealed(true);
+        let is_over = (0..steps).any(|_| world.step(JobKind::CompactDay, night()).unwrap());
+        world.reopen();
+        assert_eq!(world.read_all(), expected, "cut after {steps} steps");
+        if is_over {
+            break;
+        }
+        cuts += 1;
+        // What comes between is left for the next time.
+        world.push_from(2, at(90_000), 1, night());
+        assert_eq!(world.run_due(night()), [JobKind::CompactDay]);
+        assert_eq!(world.read_all(), expected);
+        assert_eq!(world.r2, reference.r2, "cut after {steps} steps");
+    }
+    assert!(cuts >= 10, "only {cuts} cuts");
+}
+
+#[test]
+fn a_compaction_cut_at_any_statement_loses_nothing_and_leaves_nothing_behind() {
+    let mut cuts = 0;
+    for statements in 0.. {
+        let mut world = sealed(false);
+        let expected = world.read_all();
+        world.sql.failing_after.set(Some(statements));
+        let is_cut = loop {
+            match world.step(JobKind::CompactDay, night()) {
+                Ok(false) => {}
+                Ok(true) => break false,
+                Err(_) => break true,
+            }
+        };
+        world.sql.failing_after.set(None);
+        world.reopen();
+        assert_eq!(world.read_all(), expected, "cut after {statements} statements");
+        if !is_cut {
+            break;
+        }
+        cuts += 1;
+        world.run_due(night());
+        world.run_due(night().plus_ms(REPLACED_GRACE_MS));
+        assert_eq!(world.read_all(), expected, "again after {statements} statements");
+        let count = |table| world.sql.exec(&format!("SELECT count(*) FROM {table}"), &[]).unwrap();
+        assert_eq!(count("block_data"), [[Value::Integer(3)]]);
+        assert_eq!(count("compactions"), [[Value::Integer(0)]]);
+    }
+    assert!(cuts >= 20, "only {cuts} cuts");
+}
+
+#[test]
+fn a_late_part_is_merged_into_its_day_and_rolled_up_the_next_night() {
+    let mut world = sealed(true);
+    assert_eq!(world.run_due(night()), [JobKind::CompactDay]);
+    assert_eq!(rolled_up(&mut world, "count"), [(0, 200.0), (HOUR_MS, 200.0)]);
+    // Ten samples that are there already, with other values, and ten that are not.
+    let late = night().plus_ms(HOUR_MS);
+    world.push_from(1, at(190_000), 20, late);
+    let expected = world.read_all();
+    assert_eq!(expected.len(), 410);
+    assert_eq!(expected[195], (195_000, 5.5));
+    world.seal(late.plus_ms(HOUR_MS));
+    assert_eq!(world.read_all(), expected);
+    let again = late.day().end().plus_ms(COMPACT_GRACE_MS + HOUR_MS);
+    assert_eq!(
+        world.shard.due_job(again.plus_ms(-2 * HOUR_MS)).map(|job| job.kind),
+        Some(JobKind::DeleteReplaced)
+    );
+    assert_eq!(world.run_due(again), [JobKind::DeleteReplaced, JobKind::CompactDay]);
+    assert_eq!(world.read_all(), expected);
+    assert_eq!(rolled_up(&mut world, "count"), [(0, 210.0), (HOUR_MS, 200.0)]);
+    world.run_due(again.plus_ms(REPLACED_GRACE_MS));
+    assert_eq!(world.read_all(), expected);
+    assert_eq!([keys(&world, "raw"), keys(&world, "5m"), keys(&world, "1h")], [1, 1, 1]);
+}
+
+#[test]
+fn what_is_sealed_while_a_day_is_compacted_outranks_it() {
+    let mut world = sealed(true);
+    for _ in 0..5 {
+        world.step(JobKind::CompactDay, night()).unwrap();
+    }
+    world.push_from(1, at(-1_000), 3, night());
+    let expected = world.read_all();
+    assert_eq!(expected[..3], [(-1_000, 0.5), (0, 1.5), (1_000, 2.5)]);
+    let later = night().plus_ms(2 * HOUR_MS);
+    world.seal(later);
+    assert_eq!(world.read_all(), expected, "sealed");
+    world.run_due(later);
+    assert_eq!(world.read_all(), expected, "compacted");
+    assert_eq!(world.counters(false).get(Counter::Compactions), 1);
+}
+
+#[test]
+fn the_night_begins_when_the_last_minutes_of_the_day_are_sealed() {
+    let mut world = World::new();
+    world.push_from(1, at(0), 3, at(5_000));
+    assert_eq!(world.run_due(at(2 * HOUR_MS)), [JobKind::Seal]);
+    // The first push of the next day brings the last minute of this one.
+    world.push_from(1, at(to_midnight() - 2_000), 4, at(to_midnight() + 5_000));
+    let day = HOUR.day();
+    let due = world.shard.next_due().unwrap();
+    assert_eq!(world.run_due(due), [JobKind::Seal]);
+    let due = world.shard.next_due().unwrap();
+    assert!(due > day.end().plus_ms(HOUR_MS) && due < day.end().plus_ms(3 * HOUR_MS), "{due:?}");
+    let expected = world.read_all();
+    assert_eq!(world.run_due(due), [JobKind::CompactDay]);
+    assert_eq!(world.read_all(), expected);
+    let compacted = block_index::overlapping(&world.sql, Resolution::Raw, day.start(), day.end().plus_ms(-1));
+    let [block] = compacted.unwrap().try_into().unwrap();
+    assert_eq!((block.samples, block.part_of), (5, None));
+}
+
+#[test]
+fn a_damaged_part_is_left_out_after_some_tries_and_stops_nothing() {
+    let mut world = sealed(true);
+    let damaged = world.r2.keys().next().unwrap().clone();
+    let good = world.r2[&damaged].clone();
+    world.r2.get_mut(&damaged).unwrap()[3] ^= 1;
+    let mut now = night();
+    for tries in 1..=2 {
+        let failed = loop {
+            match world.step(JobKind::CompactDay, now) {
+                Ok(false) => {}
+                Ok(true) => panic!("try {tries} noticed nothing"),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(&failed, ShardError::Corrupt(why) if why.contains(&damaged)), "{failed}");
+        world.shard.put_off(JobKind::CompactDay, now).unwrap();
+        now = now.plus_ms(HOUR_MS);
+    }
+    while !world.step(JobKind::CompactDay, now).unwrap() {}
+    world.run_due(now.plus_ms(REPLACED_GRACE_MS));
+    assert_eq!(world.counters(true).get(Counter::DamagedBlocks), 1);
+    assert_eq!(keys(&world, "raw"), 2, "{:?}", world.r2.keys());
+    // It is read as before: once it is mended, nothing is missing.
+    world.r2.insert(damaged, good);
+    assert_eq!(world.read_all(), sealed(true).read_all());
+    assert_eq!(world.run_due(now.plus_ms(DAY_MS)), []);
+}
+
+#[test]
+fn the_catalogue_is_told_of_day_blocks_though_later_ones_were_told_before() {
+    let mut world = sealed(true);
+    let told = |world: &mut World, now| {
+        let changes = world.shard.catalogue_changes(now).unwrap();
+        world.shard.catalogue_told(&changes, now).unwrap();
+        changes.blocks.into_iter().map(|block| block.resolution.as_str()).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&mut world, night()), ["raw", "raw", "raw"]);
+    while world.r2.len() < 5 {
+        assert!(!world.step(JobKind::CompactDay, night()).unwrap());
+    }
+    world.push_from(1, night(), 1, night());
+    world.seal(night().plus_ms(2 * HOUR_MS));
+    assert_eq!(told(&mut world, night()), ["raw"]);
+    world.run_due(night().plus_ms(2 * HOUR_MS));
+    let mut again = told(&mut world, night());
+    again.sort_unstable();
+    assert_eq!(again, ["1h", "5m", "raw", "raw"]);
+    assert_eq!(told(&mut world, night()), [""; 0]);
+}
