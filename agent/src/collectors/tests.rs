@@ -75,7 +75,7 @@ fn other_systems_emit_nothing_else() {
 
 #[test]
 fn this_hosts_readings_are_described_and_have_the_catalogues_labels() {
-    let readings = of_this_host(&Collection::usual(Naming::Edgewatch)).collect();
+    let readings = of_this_host(&Collection::usual(Naming::Edgewatch, "/nowhere".into())).collect();
     assert!(!readings.is_empty());
     for reading in readings {
         assert!(described().contains(&reading.name), "{}", reading.name);
@@ -85,7 +85,7 @@ fn this_hosts_readings_are_described_and_have_the_catalogues_labels() {
 
 #[test]
 fn under_node_exporters_names_every_series_is_known_and_there_once() {
-    let readings = of_this_host(&Collection::usual(Naming::NodeExporter)).collect();
+    let readings = of_this_host(&Collection::usual(Naming::NodeExporter, "/nowhere".into())).collect();
     let mut series = BTreeSet::new();
     for reading in readings {
         assert!(has_legal_labels(&reading), "{reading:?}");
@@ -103,7 +103,7 @@ fn what_is_switched_off_is_not_read_and_what_is_left_out_is_not_sent() {
     let collection = Collection {
         off: Patterns::parse("cpu, memory"),
         metrics_exclude: Patterns::parse("load_*, !load_1m"),
-        ..Collection::usual(Naming::Edgewatch)
+        ..Collection::usual(Naming::Edgewatch, "/nowhere".into())
     };
     let names: BTreeSet<&str> =
         of_this_host(&collection).collect().iter().map(|reading| reading.name).collect();

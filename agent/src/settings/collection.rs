@@ -1,6 +1,10 @@
 //! What is collected, and under which names.
 
 use super::patterns::Patterns;
+use std::{ops::RangeInclusive, path::PathBuf};
+
+/// Bounds of `traffic_reset_day`. Reason: every month has a 28th.
+pub const TRAFFIC_RESET_DAY: RangeInclusive<u8> = 1..=28;
 
 /// Interfaces that are left out: what leads nowhere, and what containers and virtual machines are plugged into.
 pub const INTERFACES_EXCLUDE: &str = "lo, veth*, docker*, br-*, virbr*, vnet*, cni*, flannel*, cali*, podman*, lxc*, ifb*, dummy*, fwbr*, fwpr*, fwln*";
@@ -99,17 +103,29 @@ pub struct Collection {
     pub exclude: Excludes<Patterns>,
     /// Whether network file systems are asked for their size.
     pub network_file_systems: bool,
+    /// Units of systemd whose state is told.
+    pub units: Vec<String>,
+    /// The socket of Docker or Podman, for containers' names and health.
+    pub container_socket: Option<PathBuf>,
+    /// The day of the month at which monthly traffic starts anew.
+    pub traffic_reset_day: u8,
+    /// Where monthly traffic is kept.
+    pub state_dir: PathBuf,
 }
 
 impl Collection {
-    /// Everything at its default.
-    pub fn usual(naming: Naming) -> Self {
+    /// Everything at its default, with state in `state_dir`.
+    pub fn usual(naming: Naming, state_dir: PathBuf) -> Self {
         Self {
             naming,
             off: Patterns::default(),
             metrics_exclude: Patterns::default(),
             exclude: Excludes::default().or_defaults(naming),
             network_file_systems: false,
+            units: Vec::new(),
+            container_socket: None,
+            traffic_reset_day: 1,
+            state_dir,
         }
     }
 }

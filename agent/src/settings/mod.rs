@@ -9,7 +9,7 @@ use crate::{
     collectors::NOUNS,
     server_url::{ServerUrl, UrlError},
 };
-use collection::{Collection, Excludes, Naming};
+use collection::{Collection, Excludes, Naming, TRAFFIC_RESET_DAY};
 use edgewatch_shared::{HostName, catalogue::nearest_of, host::HostNameError};
 use log::LevelFilter;
 use patterns::Patterns;
@@ -139,7 +139,7 @@ impl Settings {
             None => default_state_dir(sources)?,
         };
         let settings = Self {
-            collection: reader.collection(),
+            collection: reader.collection(&state_dir),
             url: reader.said("url"),
             token: reader.said("token").map(|said| said.text),
             name: reader.said("name"),
@@ -222,7 +222,7 @@ impl Reader<'_> {
     }
 
     /// What is collected: the settings of collectors.
-    fn collection(&mut self) -> Collection {
+    fn collection(&mut self, state_dir: &Path) -> Collection {
         let text = |reader: &Self, key| reader.said(key).map(|said| said.text);
         let patterns = |reader: &Self, key| Patterns::parse(&text(reader, key).unwrap_or_default());
         let naming = self.optional("names", Naming::Edgewatch, "edgewatch or node_exporter", Naming::parse);
@@ -232,6 +232,9 @@ impl Reader<'_> {
         });
         let network_file_systems =
             self.optional("network_file_systems", false, "true or false", |text| text.parse().ok());
+        let reset_day = self.optional("traffic_reset_day", 1, "a day from 1 to 28", |text| {
+            text.parse().ok().filter(|day| TRAFFIC_RESET_DAY.contains(day))
+        });
         let exclude = Excludes {
             interfaces: text(self, "interfaces_exclude"),
             devices: text(self, "devices_exclude"),
@@ -244,6 +247,10 @@ impl Reader<'_> {
             metrics_exclude: patterns(self, "metrics_exclude"),
             exclude: exclude.or_defaults(naming),
             network_file_systems,
+            units: patterns::items(&text(self, "units").unwrap_or_default()).map(str::to_owned).collect(),
+            container_socket: text(self, "container_socket").map(PathBuf::from),
+            traffic_reset_day: reset_day,
+            state_dir: state_dir.to_owned(),
         }
     }
 

@@ -19,6 +19,26 @@ pub const CATALOGUE: &[Metric] = &[
     gauge("agent_resident_bytes", "B", "Resident memory of the agent.").like("process_resident_memory_bytes"),
     gauge("boot_time_seconds", "s", "When the host booted, in seconds since the epoch.")
         .like("node_boot_time_seconds"),
+    gauge("container_count", "", "Running containers."),
+    counter("container_cpu_seconds_total", "s", "Processor time a container has used.").by(&["container"]),
+    gauge(
+        "container_healthy",
+        "",
+        "1 if a container passes its health check, 0 if not; absent without a check.",
+    )
+    .by(&["container"]),
+    gauge(
+        "container_memory_bytes",
+        "B",
+        "Memory of a container, without what the kernel can take back at once.",
+    )
+    .by(&["container"]),
+    gauge("container_memory_limit_bytes", "B", "Memory that a container may use; absent without a limit.")
+        .by(&["container"]),
+    counter("container_read_bytes_total", "B", "Bytes a container has read from block devices.")
+        .by(&["container"]),
+    counter("container_written_bytes_total", "B", "Bytes a container has written to block devices.")
+        .by(&["container"]),
     counter("cpu_context_switches_total", "", "Context switches.").like("node_context_switches_total"),
     gauge("cpu_count", "", "Logical processors.").headline(Headline::Plain),
     counter("cpu_forks_total", "", "Processes and threads that were started.").like("node_forks_total"),
@@ -96,6 +116,10 @@ pub const CATALOGUE: &[Metric] = &[
     gauge("mem_used_pct", "%", "Used share of memory.").headline(Headline::Plain),
     gauge("net_bytes_in", "B", "Bytes received on an interface since the last reading.").by(&["iface"]),
     gauge("net_bytes_out", "B", "Bytes sent on an interface since the last reading.").by(&["iface"]),
+    gauge("net_month_receive_bytes", "B", "Bytes received on an interface since the month's reset day.")
+        .by(&["iface"]),
+    gauge("net_month_transmit_bytes", "B", "Bytes sent on an interface since the month's reset day.")
+        .by(&["iface"]),
     counter("net_receive_bytes_total", "B", "Bytes received on an interface.")
         .by(&["iface"])
         .like("node_network_receive_bytes_total"),
@@ -138,5 +162,15 @@ pub const CATALOGUE: &[Metric] = &[
     gauge("swap_total_bytes", "B", "Size of swap.").like("node_memory_SwapTotal_bytes"),
     gauge("swap_used_bytes", "B", "Used bytes of swap."),
     gauge("swap_used_pct", "%", "Used share of swap; absent without swap."),
+    gauge("systemd_unit_active", "", "1 if a watched unit of systemd is active, else 0.").by(&["unit"]),
+    gauge("systemd_unit_failed", "", "1 for every unit of systemd that has failed.").by(&["unit"]),
+    gauge("systemd_units_failed", "", "Units of systemd that have failed."),
+    gauge("temperature_celsius", "°C", "What a temperature sensor tells.").by(&["chip", "sensor"]),
+    gauge("time_error_seconds", "s", "How far the clock may be off at most, as its discipline reckons.")
+        .like("node_timex_maxerror_seconds"),
+    gauge("time_offset_seconds", "s", "What the clock is off by, as its discipline has measured it.")
+        .like("node_timex_offset_seconds"),
+    gauge("time_synchronized", "", "1 if a time source disciplines the clock, else 0.")
+        .like("node_timex_sync_status"),
     gauge("uptime_seconds", "s", "Seconds since the host booted.").headline(Headline::Plain),
 ];

@@ -386,7 +386,7 @@ mod tests {
 
     #[test]
     fn another_hosts_file_systems_are_asked_only_if_that_is_wanted() {
-        let collection = Collection::usual(Naming::Edgewatch);
+        let collection = Collection::usual(Naming::Edgewatch, "/nowhere".into());
         let far = mount("far:/export", "/", "nfs4");
         assert_eq!(Disk::new(&collection).space_of(&far).unwrap(), None);
         let wanted = Collection { network_file_systems: true, ..collection };
@@ -412,7 +412,7 @@ mod tests {
     #[test]
     fn this_host_has_a_root() {
         let mut readings = Vec::new();
-        let collection = Collection::usual(Naming::Edgewatch);
+        let collection = Collection::usual(Naming::Edgewatch, "/nowhere".into());
         Disk::new(&collection).collect(&mut readings).unwrap();
         let root = [("mount", "/".to_owned())];
         assert!(readings.iter().any(|reading| reading.labels == root), "{readings:?}");

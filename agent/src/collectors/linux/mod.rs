@@ -1,5 +1,6 @@
 //! The nouns of a Linux host, read from `/proc` and `/sys` (`man 5 proc`, the kernel's `Documentation/admin-guide`).
 
+pub mod containers;
 pub mod cpu;
 pub mod disk;
 pub mod disk_io;
@@ -10,6 +11,10 @@ pub mod network;
 pub mod pressure;
 mod processes;
 pub mod sockets;
+pub mod temperature;
+pub mod time;
+pub mod traffic;
+pub mod units;
 pub mod uptime;
 
 use super::{
@@ -20,17 +25,22 @@ use crate::settings::collection::Collection;
 use std::path::Path;
 
 /// The nouns of this system, in the order in which they are read, and the names each of them emits.
-pub const NOUNS: [(&str, &[&str]); 12] = [
+pub const NOUNS: [(&str, &[&str]); 17] = [
     ("cpu", cpu::DESCRIBED),
     ("memory", memory::DESCRIBED),
     ("disk", disk::DESCRIBED),
     ("disk_io", disk_io::DESCRIBED),
     ("network", network::DESCRIBED),
+    ("traffic", traffic::DESCRIBED),
     ("load", load::DESCRIBED),
     ("pressure", pressure::DESCRIBED),
     ("sockets", sockets::DESCRIBED),
     ("processes", processes::DESCRIBED),
     ("files", files::DESCRIBED),
+    ("temperature", temperature::DESCRIBED),
+    ("time", time::DESCRIBED),
+    ("units", units::DESCRIBED),
+    ("containers", containers::DESCRIBED),
     ("uptime", uptime::DESCRIBED),
     ("itself", itself::DESCRIBED),
 ];
@@ -47,11 +57,16 @@ pub fn collectors(collection: &Collection, itself: Itself) -> [Box<dyn Collector
         Box::new(disk::Disk::new(collection)),
         Box::new(disk_io::DiskIo { naming, exclude: exclude.devices.clone() }),
         Box::new(network::Network::new(collection)),
+        Box::new(traffic::Traffic::new(collection)),
         Box::new(load::Load { naming }),
         Box::new(pressure::Pressure),
         Box::new(sockets::Sockets),
         Box::new(processes::Processes),
         Box::new(files::Files),
+        Box::new(temperature::Temperature::default()),
+        Box::new(time::Time),
+        Box::new(units::Units::new(collection.units.clone())),
+        Box::new(containers::Containers::new(collection.container_socket.clone())),
         Box::new(uptime::Uptime::default()),
         Box::new(itself),
     ]
