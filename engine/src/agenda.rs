@@ -40,7 +40,8 @@ impl Agenda {
     /// Reads it from the index.
     pub fn read(sql: &impl Sql) -> Result<Self, SqlError> {
         let mut agenda = Self::default();
-        let parts = "SELECT min_ms, part_of FROM blocks WHERE state = 0 AND part_of IS NOT NULL";
+        let parts =
+            "SELECT min_ms, part_of FROM blocks WHERE resolution = 0 AND state = 0 AND part_of IS NOT NULL";
         for row in sql.exec(parts, &[])? {
             let [min, arrived] = columns(row)?;
             let (day, arrived) = (TimestampMs(min.integer()?).day(), Hour(arrived.integer()?));
@@ -48,12 +49,12 @@ impl Agenda {
             *first = arrived.min(*first);
         }
         // A part is compacted before it may go; one that cannot be is damaged.
-        let oldest = "SELECT resolution, min(min_ms) FROM blocks WHERE (state = 0 AND part_of IS NULL) OR state = 3 \
-                      GROUP BY resolution";
-        for row in sql.exec(oldest, &[])? {
-            let [resolution, min] = columns(row)?;
-            let resolution = u8::try_from(resolution.integer()?).ok().and_then(Resolution::of_number);
-            if let Some(resolution) = resolution {
+        let oldest = "SELECT min_ms FROM blocks WHERE resolution = ?1 AND ((state = 0 AND part_of IS NULL) OR state = 3) \
+                      ORDER BY min_ms LIMIT 1";
+        for resolution in Resolution::ALL {
+            let rows = sql.exec(oldest, &[Value::Integer(resolution.number().into())])?;
+            if let Some(row) = rows.into_iter().next() {
+                let [min] = columns(row)?;
                 agenda.oldest.insert(resolution, TimestampMs(min.integer()?).day());
             }
         }

@@ -11,6 +11,7 @@ use crate::{
 };
 use edgewatch_shared::{
     HostId, TimestampMs,
+    limits::DAY_MS,
     time::{Day, Hour},
 };
 use serde::{Deserialize, Serialize};
@@ -158,6 +159,11 @@ pub fn create_table(sql: &impl Sql) -> Result<(), SqlError> {
                   tail_bytes INTEGER, resolution INTEGER, first_host BLOB, last_host BLOB, part_of INTEGER, \
                   replaced_ms INTEGER)";
     sql.exec(blocks, &[])?;
+    // A shard wakes often, and every look at its blocks would read all of them: a row more an hour is cheaper.
+    let by_time = "CREATE INDEX IF NOT EXISTS blocks_by_time ON blocks (resolution, min_ms)";
+    sql.exec(by_time, &[])?;
+    let replaced = "CREATE INDEX IF NOT EXISTS blocks_replaced ON blocks (replaced_ms) WHERE state = 2";
+    sql.exec(replaced, &[])?;
     sql.exec("CREATE TABLE IF NOT EXISTS block_data (id INTEGER PRIMARY KEY, data BLOB)", &[]).map(|_| ())
 }
 
@@ -196,8 +202,11 @@ pub fn overlapping(
     from: TimestampMs,
     to: TimestampMs,
 ) -> Result<Vec<BlockEntry>, SqlError> {
-    let condition = "state IN (0, 3) AND resolution = ?1 AND max_ms >= ?2 AND min_ms <= ?3 ORDER BY rank, id";
-    let values = [resolution.number().into(), from.0, to.0].map(Value::Integer);
+    // A block is of one day: of those that begin earlier none lasts till then.
+    let condition = "state IN (0, 3) AND resolution = ?1 AND min_ms > ?2 AND min_ms <= ?3 AND max_ms >= ?4 \
+                     ORDER BY rank, id";
+    let earliest = from.plus_ms(DAY_MS.saturating_neg());
+    let values = [resolution.number().into(), earliest.0, to.0, from.0].map(Value::Integer);
     select(sql, condition, &values)
 }
 
@@ -210,12 +219,15 @@ pub fn after(sql: &impl Sql, id: i64, count_max: i64) -> Result<Vec<BlockEntry>,
 /// The blocks of a day in one state, lowest rank first.
 pub fn of_day(sql: &impl Sql, day: Day, state: State) -> Result<Vec<BlockEntry>, SqlError> {
     let values = [day.start().0, day.end().0, state.number()].map(Value::Integer);
-    select(sql, "min_ms >= ?1 AND min_ms < ?2 AND state = ?3 ORDER BY rank, id", &values)
+    let condition =
+        "resolution IN (0, 1, 2) AND min_ms >= ?1 AND min_ms < ?2 AND state = ?3 ORDER BY rank, id";
+    select(sql, condition, &values)
 }
 
 /// A block whose bytes are here and could be in R2; `None` if there is none.
 pub fn next_local(sql: &impl Sql) -> Result<Option<BlockEntry>, SqlError> {
-    Ok(select(sql, "place = 0 AND state <> 2 ORDER BY id LIMIT 1", &[])?.pop())
+    let condition = "id IN (SELECT id FROM block_data) AND place = 0 AND state <> 2 ORDER BY id LIMIT 1";
+    Ok(select(sql, condition, &[])?.pop())
 }
 
 /// At most `count_max` blocks that were replaced by `until`.
@@ -230,8 +242,8 @@ pub fn older(
     resolution: Resolution,
     until: TimestampMs,
 ) -> Result<Vec<BlockEntry>, SqlError> {
-    let condition =
-        "((state = 0 AND part_of IS NULL) OR state = 3) AND resolution = ?1 AND max_ms < ?2 ORDER BY id";
+    let condition = "((state = 0 AND part_of IS NULL) OR state = 3) AND resolution = ?1 AND min_ms < ?2 AND max_ms < ?2 \
+                     ORDER BY id";
     select(sql, condition, &[resolution.number().into(), until.0].map(Value::Integer))
 }
 

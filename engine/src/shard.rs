@@ -121,7 +121,6 @@ impl<S: Sql> Shard<S> {
         };
         instance.heads.drop_shard(number);
         block_index::create_table(&sql)?;
-        block_index::drop_unlisted_data(&sql)?;
         seal::create_table(&sql)?;
         agenda::create_table(&sql)?;
         let mut wal = Wal::open(&sql)?;

@@ -5,7 +5,7 @@ use super::{
     working::{Storing, Task},
 };
 use crate::{
-    block_index::Place,
+    block_index::{self, Place},
     call::ShardError,
     counters::Counter,
     dictionaries::{Dictionaries, DictionaryCache, DictionaryError},
@@ -33,6 +33,9 @@ impl<S: Sql> Shard<S> {
         let Some(mut seal) = self.working.seal.take() else {
             let Some(partition) = self.wal.oldest_frozen(now) else { return Ok(Task::Done) };
             self.wal.freeze(partition);
+            if self.working.compaction.is_none() {
+                block_index::drop_unlisted_data(&self.sql)?;
+            }
             self.working.seal = Some(Seal::begin(&self.sql, &self.wal, self.number, partition)?);
             return Ok(Task::Again);
         };

@@ -24,8 +24,8 @@ use worker::{Bucket, Delay, console_error};
 
 /// Jobs done in one run of the alarm; the next run follows at once.
 const JOBS_A_RUN: usize = 16;
-/// Steps of jobs in one run: some 10 s of computing at most, which the platform ends after 30.
-const STEPS_A_RUN: usize = 2_000;
+/// Steps of jobs in one run: some 10 s of computing, which the platform ends after 30.
+const STEPS_A_RUN: usize = 1_000;
 /// Calls of R2 in one run.
 const STORE_CALLS_A_RUN: usize = 500;
 /// Objects read at the same time; an isolate may have six connections open.
