@@ -95,6 +95,7 @@ pub struct Named {
     /// Newest headline values by stored name.
     pub newest: Vec<(String, f64)>,
     /// The batch ([`crate::frame::Frame`]).
+    #[serde(with = "crate::bytes")]
     pub frame: Vec<u8>,
 }
 
@@ -112,6 +113,7 @@ pub struct Listed {
     /// For every series of the list its newest value.
     pub newest: Vec<Option<f64>>,
     /// The columns ([`edgewatch_shared::wire::push::decode_columns`]), as they are stored.
+    #[serde(with = "crate::bytes")]
     pub columns: Vec<u8>,
 }
 
@@ -285,4 +287,19 @@ pub fn encode(value: &impl Serialize) -> Result<Vec<u8>, postcard::Error> {
 /// Decodes a call or its result.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, postcard::Error> {
     postcard::from_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_push_survives_its_way_to_the_shard() {
+        let named = Named { samples: 1, series: vec![7], newest: Vec::new(), frame: (0..=255).collect() };
+        let sender = Sender::Named("web-01".parse().unwrap());
+        let payload = Some(Payload::Named(named));
+        let push = Push { sender, facts: None, outside_window: 3, payload };
+        let call = Call { counted: Counters::default(), request: Request::Push(push) };
+        assert_eq!(decode::<Call>(&encode(&call).unwrap()), Ok(call));
+    }
 }

@@ -26,6 +26,7 @@
 pub mod agenda;
 pub mod block;
 pub mod block_index;
+mod bytes;
 pub mod call;
 pub mod chunk;
 pub mod compaction;

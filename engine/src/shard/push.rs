@@ -37,6 +37,7 @@ const ROW_KEYS_BYTES: usize = 64 << 10;
 /// opened again.
 #[derive(Default)]
 struct Group {
+    storage_is_full: bool,
     hosts: BTreeMap<HostId, HostRecord>,
     series: BTreeMap<HostId, BTreeSet<Fingerprint>>,
     dictionaries: Vec<(HostId, DictionaryId, Rc<Dictionary>)>,
@@ -70,7 +71,8 @@ impl<S: Sql> Shard<S> {
         now: TimestampMs,
         instance: &mut Instance,
     ) -> Result<Vec<Result<Pushed, ShardError>>, ShardError> {
-        let mut group = Group::default();
+        let storage_is_full = self.sql.size_bytes() > SHARD_STORAGE_BYTES_MAX;
+        let mut group = Group { storage_is_full, ..Group::default() };
         let mut answers = Vec::with_capacity(pushes.len());
         for push in pushes {
             match self.accept(push, now, &mut group, instance) {
@@ -95,9 +97,7 @@ impl<S: Sql> Shard<S> {
         let mut answer = Pushed { refused: push.outside_window, ..Pushed::default() };
         let kept = match push.payload {
             None => None,
-            Some(_) if self.sql.size_bytes() > SHARD_STORAGE_BYTES_MAX => {
-                return Err(ShardError::StorageFull);
-            }
+            Some(_) if group.storage_is_full => return Err(ShardError::StorageFull),
             Some(Payload::Named(named)) => Some(self.keep_named(host, named, group)?),
             Some(Payload::Listed(listed)) => match self.streams.judge(host, &listed.identity) {
                 Arrival::Conflict => {
