@@ -35,7 +35,9 @@ CREATE TABLE IF NOT EXISTS placements (
 CREATE TABLE IF NOT EXISTS summaries (
   shard INTEGER PRIMARY KEY,
   at_ms INTEGER NOT NULL,
-  data  TEXT NOT NULL -- JSON: {"<host id>": {"last_seen_ms": 0, "values": {"<stored name>": 0.0}}}
+  data  TEXT NOT NULL, -- JSON: {"<host id>": {"last_seen_ms": 0, "values": {"<stored name>": 0.0}}}
+  day   INTEGER NOT NULL, -- days since the epoch, UTC…
+  usage TEXT NOT NULL     -- …and what the shard had used of that day's quotas, JSON
 );
 
 -- A copy of the shards' own block indexes. A block that was replaced stays until its bytes are deleted.

@@ -2,6 +2,7 @@
 
 use edgewatch_shared::limits::PUSH_INTERVAL_MS;
 use std::{
+    ops::RangeInclusive,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -13,10 +14,22 @@ pub const PACE_MS_MAX: i64 = 15 * 60_000;
 /// Milliseconds between being told to stop and the end, whatever is left. Reason: the 5 s that are promised, and some to exit in.
 pub const FLUSH_MS_MAX: u64 = 4_500;
 
-/// The pace after a reply. The server's usual answer leaves a host to its own setting; any other, within bounds, goes before it.
-pub fn pace_ms(next_push_ms: u64, setting_ms: i64) -> i64 {
+/// What is asked for around the usual pace: a slot within its shard's minute.
+const SLOT_MS: RangeInclusive<i64> = PUSH_INTERVAL_MS / 2..=PUSH_INTERVAL_MS * 3 / 2;
+
+/// The pace after a reply, and the wait until the next push. The server's usual answer, about a minute, gives a slot to
+/// whoever pushes once a minute, and leaves a host with another setting to that; any other answer, within bounds, goes
+/// before the setting.
+pub fn pace_and_wait_ms(next_push_ms: u64, setting_ms: i64) -> (i64, i64) {
     let asked_ms = i64::try_from(next_push_ms).unwrap_or(i64::MAX);
-    if asked_ms == PUSH_INTERVAL_MS { setting_ms } else { asked_ms.clamp(PACE_MS_MIN, PACE_MS_MAX) }
+    match (SLOT_MS.contains(&asked_ms), setting_ms == PUSH_INTERVAL_MS) {
+        (true, true) => (setting_ms, asked_ms),
+        (true, false) => (setting_ms, setting_ms),
+        (false, _) => {
+            let pace_ms = asked_ms.clamp(PACE_MS_MIN, PACE_MS_MAX);
+            (pace_ms, pace_ms)
+        }
+    }
 }
 
 /// The schedule. Instants are on the clock that only runs forward.
@@ -58,10 +71,22 @@ impl Schedule {
     /// A server answered at `now_ms` and asked for the next push in `next_push_ms`.
     pub fn follow(&self, next_push_ms: u64, now_ms: i64) {
         let mut state = self.lock();
-        let pace_ms = pace_ms(next_push_ms, self.setting_ms);
-        if pace_ms != self.setting_ms || pace_ms != state.pace_ms {
+        let (pace_ms, wait_ms) = pace_and_wait_ms(next_push_ms, self.setting_ms);
+        if wait_ms != self.setting_ms || pace_ms != state.pace_ms {
             state.pace_ms = pace_ms;
-            state.push_due_ms = now_ms.saturating_add(pace_ms);
+            state.push_due_ms = now_ms.saturating_add(wait_ms);
+            self.changed.notify_all();
+        }
+    }
+
+    /// A server takes nothing before `wait_ms` have passed: what is read meanwhile goes into fewer, larger pushes, each
+    /// of which will cost the server a request. The next reply sets another pace.
+    pub fn rest(&self, wait_ms: u64, now_ms: i64) {
+        let wait_ms = i64::try_from(wait_ms).unwrap_or(i64::MAX).min(PACE_MS_MAX);
+        let mut state = self.lock();
+        if wait_ms > state.pace_ms {
+            state.pace_ms = wait_ms;
+            state.push_due_ms = now_ms.saturating_add(wait_ms);
             self.changed.notify_all();
         }
     }
@@ -110,19 +135,52 @@ mod tests {
 
     #[test]
     fn a_servers_pace_goes_before_the_setting_within_bounds() {
-        let usual = PUSH_INTERVAL_MS as u64;
-        for (next_push_ms, setting_ms, pace) in [
-            (usual, 10_000, 10_000),
-            (usual, 3_600_000, 3_600_000),
-            (5_000, 60_000, 5_000),
-            (0, 60_000, PACE_MS_MIN),
-            (999, 60_000, PACE_MS_MIN),
-            (900_000, 10_000, PACE_MS_MAX),
-            (900_001, 10_000, PACE_MS_MAX),
-            (u64::MAX, 10_000, PACE_MS_MAX),
+        for (next_push_ms, setting_ms, pace_ms, wait_ms) in [
+            (60_000, 10_000, 10_000, 10_000),
+            (60_000, 3_600_000, 3_600_000, 3_600_000),
+            (60_000, 60_000, 60_000, 60_000),
+            // A slot: for those who push once a minute.
+            (30_000, 60_000, 60_000, 30_000),
+            (90_000, 60_000, 60_000, 90_000),
+            (30_000, 10_000, 10_000, 10_000),
+            (90_000, 10_000, 10_000, 10_000),
+            (29_999, 10_000, 29_999, 29_999),
+            (90_001, 10_000, 90_001, 90_001),
+            (5_000, 60_000, 5_000, 5_000),
+            (0, 60_000, PACE_MS_MIN, PACE_MS_MIN),
+            (999, 60_000, PACE_MS_MIN, PACE_MS_MIN),
+            (900_000, 10_000, PACE_MS_MAX, PACE_MS_MAX),
+            (900_001, 10_000, PACE_MS_MAX, PACE_MS_MAX),
+            (u64::MAX, 10_000, PACE_MS_MAX, PACE_MS_MAX),
         ] {
-            assert_eq!(pace_ms(next_push_ms, setting_ms), pace, "{next_push_ms}");
+            let expected = (pace_ms, wait_ms);
+            assert_eq!(pace_and_wait_ms(next_push_ms, setting_ms), expected, "{next_push_ms}");
         }
+    }
+
+    #[test]
+    fn a_slot_moves_the_next_push_and_not_the_pace() {
+        let schedule = Schedule::new(60_000);
+        schedule.push_made(0);
+        schedule.follow(47_000, 300);
+        assert_eq!(schedule.push_due_ms(), 47_300);
+        // No reply comes.
+        schedule.push_made(47_300);
+        assert_eq!(schedule.push_due_ms(), 107_300);
+    }
+
+    #[test]
+    fn who_is_told_to_wait_pushes_less_often_until_the_next_reply() {
+        let schedule = Schedule::new(60_000);
+        schedule.push_made(0);
+        schedule.rest(60_000, 100);
+        assert_eq!(schedule.push_due_ms(), 60_000, "no longer than its pace");
+        schedule.rest(3_600_000, 100);
+        assert_eq!(schedule.push_due_ms(), 100 + PACE_MS_MAX);
+        schedule.push_made(100 + PACE_MS_MAX);
+        assert_eq!(schedule.push_due_ms(), 100 + 2 * PACE_MS_MAX);
+        schedule.follow(60_000, 500_000);
+        assert_eq!(schedule.push_due_ms(), 560_000);
     }
 
     #[test]

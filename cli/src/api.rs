@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use edgewatch_shared::wire::ErrorBody;
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use std::time::Duration;
 use ureq::{Agent, Body, http::Response};
 
@@ -38,6 +38,13 @@ impl Api {
         let pairs = parameters.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         let request = self.agent.get(format!("{}{path}", self.url)).query_pairs(pairs);
         let mut response = checked(self.authorized(request).call()?)?;
+        Ok(response.body_mut().read_json()?)
+    }
+
+    /// `PUT path` with a JSON body and a JSON reply.
+    pub fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
+        let request = self.agent.put(format!("{}{path}", self.url));
+        let mut response = checked(self.authorized(request).send_json(body)?)?;
         Ok(response.body_mut().read_json()?)
     }
 

@@ -18,10 +18,12 @@ edgewatch COMMAND
   hosts delete HOST          forget a host
   query HOST NAME [--from TIME] [--to TIME] [--bucket 1m] [--agg avg] [--label KEY=VALUE]…
                              samples of a metric in buckets, oldest first
+  retention [--raw 30d] [--five-minutes 365d] [--hours forever]
+                             show or set how long samples and rollups are kept
 
 Environment:
-  EDGEWATCH_URL     where the Worker is (hosts, query)
-  EDGEWATCH_TOKEN   a token with the scope that is needed (hosts, query)
+  EDGEWATCH_URL     where the Worker is (all but token)
+  EDGEWATCH_TOKEN   a token with the scope that is needed (all but token)
   EDGEWATCH_SECRET  the Worker's secret (token)
 ";
 
@@ -44,6 +46,7 @@ fn run(mut arguments: Parser) -> Result<()> {
     match command.as_str() {
         "token" => commands::token::run(arguments),
         "hosts" => commands::hosts::run(arguments),
+        "retention" => commands::retention::run(arguments),
         "query" => commands::query::run(arguments),
         "version" => {
             println!("edgewatch {}", env!("CARGO_PKG_VERSION"));

@@ -56,6 +56,11 @@ impl Request {
         Self { body: Body::Whole(body.into()), ..Self::new("POST", path) }
     }
 
+    /// `PUT` with a body that announces its length.
+    pub fn put(path: impl Into<String>, body: impl Into<Vec<u8>>) -> Self {
+        Self { body: Body::Whole(body.into()), ..Self::new("PUT", path) }
+    }
+
     /// `POST` with a body in chunks, whose length nobody announces.
     pub fn post_chunked(path: impl Into<String>, body: impl Into<Vec<u8>>) -> Self {
         Self { body: Body::Chunked(body.into()), ..Self::new("POST", path) }

@@ -76,6 +76,13 @@ impl Client {
         self.hook("POST", &format!("fail?d1={d1}&r2={r2}&r2_wait_ms={r2_wait_ms}&shard={shard}"));
     }
 
+    /// Lowers the quotas of what pushes spend; `None` puts them back.
+    #[track_caller]
+    pub fn lower_quotas(&self, max: Option<u64>) {
+        let parameter = max.map(|max| format!("?max={max}")).unwrap_or_default();
+        self.hook("POST", &format!("quota{parameter}"));
+    }
+
     /// The request to do what is due in a shard, not sent yet.
     pub fn run_jobs_request(&self, shard: u16) -> Request {
         Request::new("POST", format!("/test/run-jobs?shard={shard}"))

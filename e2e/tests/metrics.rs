@@ -266,7 +266,8 @@ fn a_reply_tells_the_clock_and_when_to_push_again() {
     let before = api().now();
     let reply = api().push("pace", &[sample("load_1m", before, 1.0)]);
     assert!((before..=api().now()).contains(&reply.server_ms), "{before:?} {reply:?}");
-    assert_eq!(reply.next_push_ms, 60_000);
+    // The host's slot of the next minute or the one after it.
+    assert!((30_000..=90_000).contains(&reply.next_push_ms), "{reply:?}");
 }
 
 #[test]

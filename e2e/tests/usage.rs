@@ -31,7 +31,9 @@ fn start_a_day(api: &Client) -> TimestampMs {
 
 #[test]
 fn a_days_pushes_are_counted_as_they_are_billed() {
-    let server = Edgewatch::start("usage-counts");
+    let server = Edgewatch::start_with("usage-counts", |options| {
+        options.vars.insert("PLAN".to_owned(), "free".to_owned());
+    });
     let api = server.client();
     let host = api.enroll("enrolled");
     let noon = start_a_day(api);

@@ -126,6 +126,8 @@ pub struct Pushed {
     pub repeated: u32,
     /// Samples left out because they lie outside the window of time, or because there is no room for their series.
     pub refused: u32,
+    /// Milliseconds until the host should push again.
+    pub next_push_ms: u32,
 }
 
 /// Which samples.
@@ -212,6 +214,8 @@ pub struct HostReport {
     pub record: HostRecord,
     /// What it last sent; `None` if it never did.
     pub newest: Option<Newest>,
+    /// How often it is to push.
+    pub pace_ms: i64,
 }
 
 /// Why a shard refuses.
@@ -255,6 +259,12 @@ pub enum ShardError {
         first: u64,
         /// Last reading.
         last: u64,
+    },
+    /// The day's quota is used up.
+    #[error("the day's quota of the Cloudflare plan is used up")]
+    QuotaExhausted {
+        /// Seconds after which to look again.
+        retry_after_s: u32,
     },
     /// More pushes wait for their commit than may.
     #[error("too many pushes wait to be stored")]

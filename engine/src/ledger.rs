@@ -4,6 +4,7 @@
 use crate::{
     counters::Counters,
     head::ShardNumber,
+    pace::Others,
     retention::RetentionSettings,
     sql::{Sql, SqlError, Value, columns},
     usage::DayStart,
@@ -27,6 +28,8 @@ pub struct Ledger {
     pub pushes_since_summary: u64,
     /// The day whose usage is counted.
     pub day: DayStart,
+    /// What is known of the other shards' usage.
+    pub others: Others,
 }
 
 /// When a host last pushed, and its newest headline values by stored name.

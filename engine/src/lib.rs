@@ -38,6 +38,7 @@ pub mod head;
 pub mod headlines;
 pub mod jobs;
 pub mod ledger;
+pub mod pace;
 pub mod planner;
 pub mod query;
 pub mod quota;

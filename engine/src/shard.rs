@@ -14,6 +14,7 @@ use crate::{
     head::{HeadRegistry, ShardNumber},
     jobs::{Job, Jobs},
     ledger::{self, Ledger, NewestByHost},
+    quota::{Plan, Quota, quotas},
     registry::{HostRecord, HostState, Registry},
     retention::RetentionSettings,
     seal,
@@ -41,7 +42,7 @@ mod working;
 
 use working::Working;
 
-pub use catalogue::CatalogueChanges;
+pub use catalogue::{CatalogueChanges, Summary};
 pub use working::{ObjectRange, Task};
 
 /// What all shards of a wasm instance share.
@@ -101,6 +102,7 @@ pub struct Shard<S> {
     bucket_is_bound: bool,
     agenda: Agenda,
     retention: RetentionSettings,
+    quotas: Vec<Quota>,
     working: Working,
     /// What does not decode and was met since somebody last asked.
     complaints: Vec<String>,
@@ -158,6 +160,7 @@ impl<S: Sql> Shard<S> {
             bucket_is_bound: false,
             agenda: Agenda::read(&sql)?,
             retention: ledger::load_retention(&sql)?,
+            quotas: quotas(Plan::default()).to_vec(),
             working: Working::default(),
             complaints: unreadable.iter().map(ToString::to_string).collect(),
             ledger,
@@ -183,7 +186,7 @@ impl<S: Sql> Shard<S> {
             Request::Enroll(enroll) => self.enroll(enroll, now).map(|()| Reply::Done),
             Request::Revoke(host) => self.set_state(host, HostState::Revoked).map(|()| Reply::Done),
             Request::Delete(host) => self.set_state(host, HostState::Deleted).map(|()| Reply::Done),
-            Request::Hosts => self.hosts().map(Reply::Hosts),
+            Request::Hosts => self.hosts(now).map(Reply::Hosts),
             Request::Counters(store) => self.counters(store).map(Reply::Counters),
             Request::Usage => self.usage().map(Reply::Usage),
             Request::Ping => Ok(Reply::Done),
@@ -241,11 +244,13 @@ impl<S: Sql> Shard<S> {
         Ok(())
     }
 
-    fn hosts(&mut self) -> Result<Vec<HostReport>, ShardError> {
+    fn hosts(&mut self, now: TimestampMs) -> Result<Vec<HostReport>, ShardError> {
+        let pace_ms = self.pace(now).ms();
         let newest = self.newest()?.clone();
         let report = |record: &HostRecord| HostReport {
             record: record.clone(),
             newest: newest.get(&record.id).cloned(),
+            pace_ms,
         };
         Ok(self.registry.listed().map(report).collect())
     }

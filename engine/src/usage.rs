@@ -111,6 +111,17 @@ impl Usage {
         self.with(earlier, u64::saturating_sub)
     }
 
+    /// As much of it as `part` is of `whole`; nothing if either is not positive.
+    #[must_use]
+    pub fn scaled(mut self, part: i64, whole: i64) -> Self {
+        let (part, whole) = (part.max(0).unsigned_abs(), whole.max(0).unsigned_abs());
+        for mine in &mut self.0 {
+            let scaled = u128::from(*mine).saturating_mul(part.into()).checked_div(whole.into());
+            *mine = u64::try_from(scaled.unwrap_or_default()).unwrap_or(u64::MAX);
+        }
+        self
+    }
+
     fn with(mut self, other: Self, both: fn(u64, u64) -> u64) -> Self {
         for (mine, other) in self.0.iter_mut().zip(other.0) {
             *mine = both(*mine, other);

@@ -84,6 +84,8 @@ closed_list! {
         StorageFull = "storage_full",
         /// More pushes wait to be stored than a shard takes: try again after `Retry-After`.
         Overloaded = "overloaded",
+        /// The day's quota of the Cloudflare plan is used up: try again after `Retry-After`.
+        QuotaExhausted = "quota_exhausted",
         /// D1 did not answer: try again later.
         CatalogueUnavailable = "catalogue_unavailable",
         /// A shard did not answer: try again later.
@@ -114,6 +116,8 @@ closed_list! {
         OutsideWindow = "outside_window",
         /// A host beyond a shard's, or a series beyond a host's number.
         Cardinality = "cardinality",
+        /// The day's quota is used up; the sender tries again.
+        Quota = "quota",
         /// Our own storage or a shard did not take it; the sender tries again.
         Unavailable = "unavailable",
     }
@@ -137,6 +141,7 @@ impl RefusalReason {
             }
             C::TooManySamples | C::BodyTooLarge | C::DecompressedTooLarge | C::UrlTooLong => Self::TooLarge,
             C::ShardFull | C::SeriesLimit => Self::Cardinality,
+            C::QuotaExhausted => Self::Quota,
             C::StorageFull
             | C::Overloaded
             | C::CatalogueUnavailable

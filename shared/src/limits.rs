@@ -113,6 +113,8 @@ pub const DAY_MS: i64 = 24 * HOUR_MS;
 
 /// Milliseconds between two pushes of an agent that nobody hurries.
 pub const PUSH_INTERVAL_MS: i64 = MINUTE_MS;
+/// Milliseconds between two pushes of an agent at the most, when a day's quota runs short. Reason: agents believe no more.
+pub const PUSH_INTERVAL_MS_MAX: i64 = 15 * MINUTE_MS;
 /// A host silent for longer is `stale`: three pushes missed.
 pub const STALE_AFTER_MS: i64 = 3 * PUSH_INTERVAL_MS;
 /// A host silent for longer is `down`.

@@ -5,7 +5,7 @@ use edgewatch_shared::{
     Labels, Sample, Series, TimestampMs,
     wire::{
         EnrollBody, EnrollReply, ErrorBody, Facts, HostNamesReply, HostsReply, MetricsBody, PushReply,
-        QueryReply, UsageReply,
+        QueryReply, Retention, UsageReply,
         push::{
             self, DictionaryId, MetricsSection, PushFrame, ReadingRange, StreamId, encode_columns,
             encode_series,
@@ -33,6 +33,7 @@ const GOLDEN: &[(&str, Reprint, &str)] = &[
     same("hosts_reply.json", reprinted::<HostsReply>),
     same("host_names_reply.json", reprinted::<HostNamesReply>),
     same("query_reply.json", reprinted::<QueryReply>),
+    same("retention.json", reprinted::<Retention>),
     same("usage_reply.json", reprinted::<UsageReply>),
 ];
 

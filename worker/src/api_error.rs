@@ -20,12 +20,15 @@ pub struct ApiError {
     message: String,
     details: Vec<FaultDetail>,
     private: Option<String>,
+    /// Seconds to wait before the next try of what is unavailable.
+    retry_after_s: u32,
 }
 
 impl ApiError {
     /// An error with a text for people: what, why, what to do.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, allow: None, message: message.into(), details: Vec::new(), private: None }
+        let message = message.into();
+        Self { code, allow: None, message, details: Vec::new(), private: None, retry_after_s: RETRY_AFTER_S }
     }
 
     /// A path that takes other methods.
@@ -76,6 +79,7 @@ impl ApiError {
             C::ShardFull
             | C::StorageFull
             | C::Overloaded
+            | C::QuotaExhausted
             | C::CatalogueUnavailable
             | C::ShardUnavailable
             | C::BlobsUnavailable => 503,
@@ -96,7 +100,7 @@ impl ApiError {
         };
         match self.status() {
             401 => reply.with_header("WWW-Authenticate", "Bearer"),
-            503 => reply.with_header("Retry-After", RETRY_AFTER_S.to_string()),
+            503 => reply.with_header("Retry-After", self.retry_after_s.to_string()),
             _ => reply,
         }
     }
@@ -158,6 +162,10 @@ impl ApiError {
                     "{message}: begin a new stream, and do not send these readings under the old one again"
                 ),
             ),
+            ShardError::QuotaExhausted { retry_after_s } => {
+                let message = format!("{message}: keep the samples until midnight UTC and look again then");
+                Self { retry_after_s, ..Self::new(ErrorCode::QuotaExhausted, message) }
+            }
             ShardError::Overloaded => {
                 Self::new(ErrorCode::Overloaded, format!("{message}: send it again later"))
             }
@@ -210,7 +218,7 @@ mod tests {
             assert!((400..=599).contains(&status), "{code:?}");
             let ours = status >= 500;
             let unavailable = edgewatch_shared::RefusalReason::of(*code);
-            if ours && *code != ErrorCode::ShardFull {
+            if ours && !matches!(code, ErrorCode::ShardFull | ErrorCode::QuotaExhausted) {
                 assert_eq!(unavailable, edgewatch_shared::RefusalReason::Unavailable, "{code:?}");
             }
         }

@@ -1,7 +1,7 @@
 //! What a deployer sets: the secrets and the variables of `wrangler.toml`.
 
 use crate::api_error::ApiError;
-use edgewatch_engine::quota::Plan;
+use edgewatch_engine::quota::{self, Plan, Quota};
 use edgewatch_shared::{ErrorCode, keys::Keyring, limits::SECRET_BYTES_MIN};
 use std::{cell::RefCell, rc::Rc};
 use worker::Env;
@@ -58,4 +58,12 @@ impl Settings {
 pub fn plan(env: &Env) -> Result<Plan, String> {
     let text = env.var("PLAN").map(|value| value.to_string()).unwrap_or_default();
     if text.is_empty() { Ok(Plan::default()) } else { Plan::parse(&text).ok_or(text) }
+}
+
+/// The plan's quotas (or, in a test build, less than that).
+pub fn quotas(plan: Plan) -> Vec<Quota> {
+    let quotas = quota::quotas(plan).to_vec();
+    #[cfg(feature = "test-hooks")]
+    let quotas = crate::test_hooks::lowered(quotas);
+    quotas
 }

@@ -2,9 +2,10 @@
 //! now", eviction, failing and slow stores. A release bundle has none of it; a test proves that.
 //!
 //! `POST /test/clock?offset_ms=N`, `/test/fail?d1=true&r2=false&r2_wait_ms=N&shard=N`,
-//! `/test/run-jobs?shard=N`, `/test/evict?shard=N`; `GET /test/memory`, `/test/objects`, `/test/shard?shard=N`.
+//! `/test/quota?max=N`, `/test/run-jobs?shard=N`, `/test/evict?shard=N`; `GET /test/memory`, `/test/objects`, `/test/shard?shard=N`.
 
 use crate::store::{blobs, shards};
+use edgewatch_engine::quota::{Effect, Quota};
 use std::{cell::Cell, time::Duration};
 use worker::{Delay, Env, Request, Response, Result};
 
@@ -25,6 +26,7 @@ thread_local! {
     static R2_FAILS: Cell<bool> = const { Cell::new(false) };
     static SHARD_FAILS: Cell<Option<u16>> = const { Cell::new(None) };
     static R2_WAIT_MS: Cell<u64> = const { Cell::new(0) };
+    static QUOTA_MAX: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
 /// What the tests have put the clock forward by.
@@ -51,6 +53,15 @@ pub async fn wait_if_asked() {
     }
 }
 
+/// Quotas of requests and rows that pushes spend, as low as the tests have asked for.
+pub fn lowered(mut quotas: Vec<Quota>) -> Vec<Quota> {
+    let max = QUOTA_MAX.get().unwrap_or(u64::MAX);
+    for quota in quotas.iter_mut().filter(|quota| quota.effect == Effect::Refuses) {
+        quota.amount = quota.amount.min(max);
+    }
+    quotas
+}
+
 /// Answers `/test/…`; `None` for everything else.
 pub async fn fetch(request: &mut Request, env: &Env) -> Option<Result<Response>> {
     let url = request.url().ok()?;
@@ -68,6 +79,10 @@ pub async fn fetch(request: &mut Request, env: &Env) -> Option<Result<Response>>
             R2_FAILS.set(parameter("r2").as_deref() == Some("true"));
             SHARD_FAILS.set(parameter("shard").and_then(|text| text.parse().ok()));
             R2_WAIT_MS.set(number("r2_wait_ms").unsigned_abs());
+            Response::ok("")
+        }
+        "quota" => {
+            QUOTA_MAX.set(parameter("max").and_then(|text| text.parse().ok()));
             Response::ok("")
         }
         "memory" => Response::ok(memory_bytes().to_string()),

@@ -60,14 +60,14 @@ pub struct Options {
 }
 
 impl Options {
-    /// A release build on a free port, with R2 and a quiet log.
+    /// A release build on a free port, with R2 and a quiet log. No plan's quota limits a local run.
     pub fn new(state_dir: impl Into<PathBuf>) -> Self {
         Self {
             port: 0,
             state_dir: state_dir.into(),
             bundle: Bundle::Release,
             with_r2: true,
-            vars: BTreeMap::new(),
+            vars: BTreeMap::from([("PLAN".to_owned(), "paid".to_owned())]),
             echo: false,
         }
     }

@@ -138,6 +138,9 @@ impl Sender {
             },
             Verdict::Retry { retry_after_s, .. } => {
                 tries.may_be_stored = true;
+                if let Some(retry_after_s) = retry_after_s {
+                    self.schedule.rest(retry_after_s.saturating_mul(1_000), self.clock.running_ms());
+                }
                 return self.wait(tries, retry_after_s);
             }
             // The same bytes will be welcome once the host is: nothing of them was stored.

@@ -2,4 +2,5 @@
 
 pub mod hosts;
 pub mod query;
+pub mod retention;
 pub mod token;

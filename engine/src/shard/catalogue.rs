@@ -8,8 +8,13 @@ use crate::{
     ledger::NewestByHost,
     registry::HostRecord,
     sql::Sql,
+    usage::Usage,
 };
-use edgewatch_shared::{TimestampMs, limits::MINUTE_MS};
+use edgewatch_shared::{
+    TimestampMs,
+    limits::{MINUTE_MS, PUSH_INTERVAL_MS_MAX},
+    time::Day,
+};
 
 /// A summary of newest values goes to the catalogue at most this often…
 const SUMMARY_INTERVAL_MS: i64 = MINUTE_MS;
@@ -25,8 +30,19 @@ pub struct CatalogueChanges {
     pub hosts: Vec<HostRecord>,
     /// New blocks.
     pub blocks: Vec<BlockEntry>,
-    /// Newest values of all hosts, if a summary is due.
-    pub summary: Option<NewestByHost>,
+    /// The summary, if one is due.
+    pub summary: Option<Summary>,
+}
+
+/// How a shard is doing. Whoever stores it tells the shard what the others say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// Newest values of all hosts.
+    pub newest: NewestByHost,
+    /// The day…
+    pub day: Day,
+    /// …and what was used of its quotas.
+    pub used: Usage,
 }
 
 impl CatalogueChanges {
@@ -39,9 +55,11 @@ impl CatalogueChanges {
 impl<S: Sql> Shard<S> {
     /// What the catalogue should be told now.
     pub fn catalogue_changes(&mut self, now: TimestampMs) -> Result<CatalogueChanges, ShardError> {
-        let is_due = self.ledger.pushes_since_summary >= SUMMARY_PUSHES
-            && now.ms_since(self.ledger.summarized) >= SUMMARY_INTERVAL_MS;
-        let summary = if is_due { Some(self.newest()?.clone()) } else { None };
+        let silent_ms = now.ms_since(self.ledger.summarized);
+        let is_due = self.ledger.pushes_since_summary >= SUMMARY_PUSHES && silent_ms >= SUMMARY_INTERVAL_MS;
+        // Pushes that are slowed down or refused for what the others use ask in time whether that is still so.
+        let is_due = is_due || silent_ms >= PUSH_INTERVAL_MS_MAX && !self.pace(now).is_usual();
+        let summary = if is_due { Some(self.summary()?) } else { None };
         let blocks = if self.last_block > self.ledger.catalogued_block {
             block_index::after(&self.sql, self.ledger.catalogued_block, CATALOGUE_BLOCKS_MAX)?
         } else {
@@ -50,8 +68,18 @@ impl<S: Sql> Shard<S> {
         Ok(CatalogueChanges { hosts: self.registry.uncatalogued().cloned().collect(), blocks, summary })
     }
 
-    /// The catalogue knows these changes now.
-    pub fn catalogue_told(&mut self, changes: &CatalogueChanges, now: TimestampMs) -> Result<(), ShardError> {
+    fn summary(&mut self) -> Result<Summary, ShardError> {
+        let newest = self.newest()?.clone();
+        Ok(Summary { newest, day: self.ledger.day.day, used: self.used_today() })
+    }
+
+    /// The catalogue knows these changes now. In return for a summary it says what the other shards have used today.
+    pub fn catalogue_told(
+        &mut self,
+        changes: &CatalogueChanges,
+        others: Usage,
+        now: TimestampMs,
+    ) -> Result<(), ShardError> {
         for host in &changes.hosts {
             self.registry.set_catalogued(&self.sql, host)?;
         }
@@ -59,6 +87,7 @@ impl<S: Sql> Shard<S> {
             self.ledger.catalogued_block = block.id;
         }
         if changes.summary.is_some() {
+            self.ledger.others.hear(others, now);
             self.ledger.summarized = now;
             self.ledger.pushes_since_summary = 0;
         }

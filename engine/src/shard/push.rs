@@ -94,7 +94,8 @@ impl<S: Sql> Shard<S> {
     ) -> Result<Pushed, ShardError> {
         let admitted = self.admit(&push.sender, push.facts, now)?;
         let host = admitted.record.id;
-        let mut answer = Pushed { refused: push.outside_window, ..Pushed::default() };
+        let next_push_ms = self.next_push_ms(host, now)?;
+        let mut answer = Pushed { refused: push.outside_window, next_push_ms, ..Pushed::default() };
         let kept = match push.payload {
             None => None,
             Some(_) if group.storage_is_full => return Err(ShardError::StorageFull),

@@ -15,6 +15,7 @@ use crate::{
     query::{Merger, read_block},
     rusqlite_sql::TestSql,
     series_limit::fingerprint,
+    usage::Usage,
 };
 use edgewatch_shared::{
     HostName, Labels, RefusalReason,
@@ -25,6 +26,7 @@ use std::collections::BTreeMap;
 
 mod compactions;
 mod pushes;
+mod quotas;
 mod retentions;
 mod seals;
 
@@ -467,7 +469,7 @@ fn the_catalogue_is_told_of_hosts_and_blocks_once_and_of_values_now_and_then() {
     let mut world = World::new();
     let tell = |world: &mut World, now| {
         let changes = world.shard.catalogue_changes(now).unwrap();
-        world.shard.catalogue_told(&changes, now).unwrap();
+        world.shard.catalogue_told(&changes, Usage::default(), now).unwrap();
         (changes.hosts.len(), changes.blocks.len(), changes.summary.is_some())
     };
     // Whoever enrolled the first host has told the catalogue; the second one comes by name.
@@ -495,7 +497,7 @@ fn a_host_that_changed_while_the_catalogue_was_told_is_told_again() {
     let changes = world.shard.catalogue_changes(at(0)).unwrap();
     assert_eq!(changes.hosts[0].state, HostState::Active);
     world.ask(Request::Revoke(changes.hosts[0].id), at(0)).unwrap();
-    world.shard.catalogue_told(&changes, at(0)).unwrap();
+    world.shard.catalogue_told(&changes, Usage::default(), at(0)).unwrap();
     assert_eq!(world.shard.catalogue_changes(at(0)).unwrap().hosts[0].state, HostState::Revoked);
 }
 

@@ -2,8 +2,10 @@
 //! rule is checked here beyond what a type can say ([`crate::validate`] checks the rest).
 
 pub mod push;
+mod retention;
 mod usage;
 mod v1;
 
+pub use retention::*;
 pub use usage::*;
 pub use v1::*;

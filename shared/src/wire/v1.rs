@@ -242,12 +242,13 @@ pub enum HostStatus {
 }
 
 impl HostStatus {
-    /// The status at `now` of a host that was last seen then.
-    pub fn at(now: TimestampMs, last_seen: Option<TimestampMs>) -> Self {
-        use crate::limits::{DOWN_AFTER_MS, STALE_AFTER_MS};
+    /// The status at `now` of a host that was last seen then and is to push every `pace_ms`.
+    pub fn at(now: TimestampMs, last_seen: Option<TimestampMs>, pace_ms: i64) -> Self {
+        use crate::limits::{DOWN_AFTER_MS, PUSH_INTERVAL_MS, STALE_AFTER_MS};
+        let times = pace_ms.checked_div(PUSH_INTERVAL_MS).unwrap_or(1).max(1);
         match last_seen.map(|seen| now.ms_since(seen)) {
-            Some(silent_ms) if silent_ms < STALE_AFTER_MS => Self::Ok,
-            Some(silent_ms) if silent_ms < DOWN_AFTER_MS => Self::Stale,
+            Some(silent_ms) if silent_ms < STALE_AFTER_MS.saturating_mul(times) => Self::Ok,
+            Some(silent_ms) if silent_ms < DOWN_AFTER_MS.saturating_mul(times) => Self::Stale,
             _ => Self::Down,
         }
     }
@@ -323,17 +324,22 @@ pub struct QueryPoint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::{DOWN_AFTER_MS, STALE_AFTER_MS};
+    use crate::limits::{DOWN_AFTER_MS, PUSH_INTERVAL_MS, STALE_AFTER_MS};
 
     #[test]
     fn a_host_goes_stale_and_down_at_the_very_millisecond() {
         let seen = Some(TimestampMs(0));
-        let status = |ms| HostStatus::at(TimestampMs(ms), seen);
+        let status = |ms| HostStatus::at(TimestampMs(ms), seen, 1_000);
         assert_eq!(status(STALE_AFTER_MS - 1), HostStatus::Ok);
         assert_eq!(status(STALE_AFTER_MS), HostStatus::Stale);
         assert_eq!(status(DOWN_AFTER_MS - 1), HostStatus::Stale);
         assert_eq!(status(DOWN_AFTER_MS), HostStatus::Down);
-        assert_eq!(HostStatus::at(TimestampMs(0), None), HostStatus::Down);
+        assert_eq!(HostStatus::at(TimestampMs(0), None, 1_000), HostStatus::Down);
+        // Who was told to push less often may be silent for longer.
+        let slowed = |ms| HostStatus::at(TimestampMs(ms), seen, 5 * PUSH_INTERVAL_MS);
+        assert_eq!(slowed(5 * STALE_AFTER_MS - 1), HostStatus::Ok);
+        assert_eq!(slowed(5 * STALE_AFTER_MS), HostStatus::Stale);
+        assert_eq!(slowed(5 * DOWN_AFTER_MS), HostStatus::Down);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use edgewatch_engine::{
 };
 use edgewatch_shared::{
     ErrorCode, HostId, HostName, TimestampMs,
+    limits::PUSH_INTERVAL_MS,
     wire::{HostEntry, HostNamesReply, HostStatus, HostsReply},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -111,7 +112,7 @@ fn reported(report: HostReport, now: TimestampMs) -> HostEntry {
     HostEntry {
         id: report.record.id,
         name: report.record.name.to_string(),
-        status: HostStatus::at(now, last_seen),
+        status: HostStatus::at(now, last_seen, report.pace_ms),
         last_seen: last_seen.map(TimestampMs::to_rfc3339),
         revoked: report.record.state == HostState::Revoked,
         facts: report.record.facts,
@@ -125,7 +126,7 @@ fn remembered(row: HostRow, summary: Option<SummaryEntry>, now: TimestampMs) -> 
     HostEntry {
         id: row.id,
         name: row.name.to_string(),
-        status: HostStatus::at(now, last_seen),
+        status: HostStatus::at(now, last_seen, PUSH_INTERVAL_MS),
         last_seen: last_seen.map(TimestampMs::to_rfc3339),
         revoked: row.revoked != 0,
         facts: serde_json::from_str(&row.facts).unwrap_or_default(),

@@ -11,7 +11,7 @@ use edgewatch_engine::{
 };
 use edgewatch_shared::{
     Batch, ErrorCode, HostId, HostName, TimestampMs,
-    limits::{FACTS_BYTES_MAX, PUSH_INTERVAL_MS},
+    limits::FACTS_BYTES_MAX,
     validate::validate,
     wire::{Facts, MetricsBody, PushReply},
 };
@@ -41,7 +41,7 @@ pub async fn send(env: &Env, shard: ShardNumber, push: Push, now: TimestampMs) -
         ingested: pushed.ingested.into(),
         duplicate: pushed.repeated.into(),
         refused: pushed.refused.into(),
-        next_push_ms: PUSH_INTERVAL_MS.unsigned_abs(),
+        next_push_ms: pushed.next_push_ms.into(),
         server_ms: now,
     };
     Ok(Reply::json(202, &reply))

@@ -6,6 +6,7 @@ mod hosts;
 mod metrics;
 mod push;
 mod query;
+mod retention;
 mod self_metrics;
 mod usage;
 
@@ -74,6 +75,8 @@ pub async fn handle(ask: Ask<'_>) -> Result<Reply, ApiError> {
         Endpoint::Health => Ok(health::health(&ask)),
         Endpoint::Ready => health::ready(ask).await,
         Endpoint::SelfMetrics => self_metrics::scrape(ask).await,
+        Endpoint::Retention => retention::show(ask).await,
+        Endpoint::SetRetention => retention::set(ask).await,
         Endpoint::Usage => usage::today(ask).await,
     }
 }

@@ -4,11 +4,12 @@ use super::Ask;
 use crate::{
     api_error::ApiError,
     reply::Reply,
+    settings,
     store::{catalogue::Catalogue, shards},
 };
 use edgewatch_engine::{
     call::{self, Request},
-    quota::{Effect, Period, Plan, Quota, Store, bytes_included, gb_s_of_ms, quotas},
+    quota::{Effect, Period, Plan, Quota, Store, bytes_included, gb_s_of_ms},
     usage::{Resource, Usage, projected},
 };
 use edgewatch_shared::{
@@ -41,7 +42,7 @@ pub async fn today(ask: Ask<'_>) -> Result<Reply, ApiError> {
     let reply = UsageReply {
         plan: plan.as_str().to_owned(),
         day: ask.now.day().label(),
-        resources: quotas(plan).iter().map(|quota| resource(quota, used, ask.now)).collect(),
+        resources: settings::quotas(plan).iter().map(|quota| resource(quota, used, ask.now)).collect(),
         stores: bytes.into_iter().map(|(store, bytes)| stored(plan, store, bytes)).collect(),
         warnings,
     };
@@ -97,6 +98,7 @@ fn name(resource: Resource) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use edgewatch_engine::quota::quotas;
     use edgewatch_shared::limits::DAY_MS;
 
     #[test]

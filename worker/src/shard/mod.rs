@@ -8,7 +8,7 @@ mod testing;
 mod work;
 
 use crate::{
-    clock, instance,
+    clock, instance, settings,
     store::{blobs, shards},
 };
 use edgewatch_engine::{
@@ -125,10 +125,15 @@ impl ShardObject {
                 let sql = ObjectSql::new(&self.state);
                 let mut shard = EngineShard::open(sql, told, instance)?;
                 shard.set_bucket(blobs::bucket(&self.env).is_some());
+                shard.set_quotas(settings::quotas(settings::plan(&self.env).unwrap_or_default()));
                 *open = Some(shard);
             }
             match open.as_mut() {
-                Some(shard) => work(shard, instance),
+                Some(shard) => {
+                    #[cfg(feature = "test-hooks")]
+                    shard.set_quotas(settings::quotas(settings::plan(&self.env).unwrap_or_default()));
+                    work(shard, instance)
+                }
                 None => Err(ShardError::Storage("the shard is not open".into())),
             }
         });

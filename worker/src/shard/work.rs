@@ -12,6 +12,7 @@ use edgewatch_engine::{
     jobs::JobKind,
     retention::RetentionSettings,
     shard::{CatalogueChanges, ObjectRange, Task},
+    usage::Usage,
 };
 use edgewatch_shared::TimestampMs;
 use futures_util::{
@@ -230,15 +231,17 @@ async fn try_tell_catalogue(object: &ShardObject) -> Result<(), String> {
         let (changes, number) = object
             .with_shard(None, |shard, _| Ok((shard.catalogue_changes(now)?, shard.number())))
             .map_err(text)?;
-        if !changes.is_empty() {
-            in_time("D1", write_catalogue(object, number, &changes, now)).await?;
-        }
+        let others = if changes.is_empty() {
+            Usage::default()
+        } else {
+            in_time("D1", write_catalogue(object, number, &changes, now)).await?
+        };
         if !changes.blocks.is_empty() {
             // Every hour or so, on the occasion: when something is to be deleted, it is looked up again.
             let retention = in_time("D1", learn_retention(object)).await?;
             object.with_shard(None, |shard, _| shard.set_retention(retention)).map_err(text)?;
         }
-        object.with_shard(None, |shard, _| shard.catalogue_told(&changes, now)).map_err(text)?;
+        object.with_shard(None, |shard, _| shard.catalogue_told(&changes, others, now)).map_err(text)?;
         // Rows that were written to D1 here, where perhaps no Worker runs that would hand them on.
         object.take_over(&counting::take());
         if changes.is_empty() {
@@ -252,7 +255,7 @@ async fn write_catalogue(
     number: ShardNumber,
     changes: &CatalogueChanges,
     now: TimestampMs,
-) -> Result<(), String> {
+) -> Result<Usage, String> {
     let catalogue = Catalogue::open(&object.env).await.map_err(|error| format!("{error:?}"))?;
     let told = catalogue.tell(number, &changes.hosts, &changes.blocks, changes.summary.as_ref(), now).await;
     told.map_err(|error| format!("{error:?}"))

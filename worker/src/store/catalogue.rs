@@ -7,9 +7,10 @@ use edgewatch_engine::{
     block_index::{BlockEntry, Place},
     counters::Counter,
     head::ShardNumber,
-    ledger::NewestByHost,
     registry::{HostRecord, HostState},
     retention::RetentionSettings,
+    shard::Summary,
+    usage::Usage,
 };
 use edgewatch_shared::{ErrorCode, HostId, HostName, TimestampMs, wire::Facts};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -57,6 +58,11 @@ pub struct Placement {
 }
 
 #[derive(Deserialize)]
+struct UsageRow {
+    usage: String,
+}
+
+#[derive(Deserialize)]
 struct Setting {
     value: String,
 }
@@ -94,7 +100,7 @@ impl Catalogue {
             return Ok(());
         }
         let statements = statements(SCHEMA).map(|sql| self.db.prepare(sql)).collect();
-        self.write(statements).await
+        self.write(statements).await.map(|_| ())
     }
 
     /// Whether D1 answers.
@@ -186,7 +192,14 @@ impl Catalogue {
     /// Forgets blocks that a shard has deleted.
     pub async fn forget_blocks(&self, shard: ShardNumber, ids: &[i64]) -> Result<(), ApiError> {
         let delete = "DELETE FROM blocks WHERE shard = ?1 AND id IN (SELECT value FROM json_each(?2))";
-        self.write(vec![self.bound(delete, &[shard.into(), json(&ids)?.into()])?]).await
+        self.write(vec![self.bound(delete, &[shard.into(), json(&ids)?.into()])?]).await.map(|_| ())
+    }
+
+    /// Sets how long samples are kept.
+    pub async fn set_retention(&self, retention: &RetentionSettings) -> Result<(), ApiError> {
+        let upsert = "INSERT INTO settings (name, value) VALUES ('retention', ?1) \
+                      ON CONFLICT (name) DO UPDATE SET value = ?1";
+        self.write(vec![self.bound(upsert, &[json(retention)?.into()])?]).await.map(|_| ())
     }
 
     /// Whether an enrolled host of this name may push; hosts pushed by name do not count.
@@ -210,18 +223,19 @@ impl Catalogue {
     /// Gives back a use of an enrolment token that came to nothing.
     pub async fn give_back_enrollment(&self, jti: &str) -> Result<(), ApiError> {
         let update = "UPDATE enrollments SET used = used - 1 WHERE jti = ?1 AND used > 0";
-        self.write(vec![self.bound(update, &[jti.into()])?]).await
+        self.write(vec![self.bound(update, &[jti.into()])?]).await.map(|_| ())
     }
 
-    /// Writes what a shard has to tell, as one transaction.
+    /// Writes what a shard has to tell, as one transaction. In return for a summary: what the other shards had used of
+    /// its day.
     pub async fn tell(
         &self,
         shard: ShardNumber,
         hosts: &[HostRecord],
         blocks: &[BlockEntry],
-        summary: Option<&NewestByHost>,
+        summary: Option<&Summary>,
         now: TimestampMs,
-    ) -> Result<(), ApiError> {
+    ) -> Result<Usage, ApiError> {
         let mut statements = Vec::new();
         for host in hosts {
             statements.extend(self.host_statements(shard, host)?);
@@ -229,10 +243,19 @@ impl Catalogue {
         for block in blocks {
             statements.push(self.block_statement(shard, block)?);
         }
-        if let Some(newest) = summary {
-            statements.push(self.summary_statement(shard, newest, now)?);
-        }
-        self.write(statements).await
+        let Some(summary) = summary else {
+            self.write(statements).await?;
+            return Ok(Usage::default());
+        };
+        statements.push(self.summary_statement(shard, summary, now)?);
+        let select = "SELECT usage FROM summaries WHERE day = ?1 AND shard <> ?2";
+        statements.push(self.bound(select, &[number(summary.day.0), shard.into()])?);
+        let results = self.write(statements).await?;
+        let others = results.last().map_or_else(|| Ok(Vec::new()), D1Result::results::<UsageRow>);
+        // What a later release writes there may not be readable; that shard is then missing.
+        let others = others.map_err(unavailable)?.into_iter();
+        let used = others.filter_map(|row| serde_json::from_str::<Usage>(&row.usage).ok());
+        Ok(used.fold(Usage::default(), Usage::plus))
     }
 
     fn host_statements(
@@ -291,17 +314,25 @@ impl Catalogue {
     fn summary_statement(
         &self,
         shard: ShardNumber,
-        newest: &NewestByHost,
+        summary: &Summary,
         now: TimestampMs,
     ) -> Result<D1PreparedStatement, ApiError> {
         let entry = |newest: &edgewatch_engine::ledger::Newest| SummaryEntry {
             last_seen_ms: newest.last_seen,
             values: newest.values.clone(),
         };
-        let summary: BTreeMap<_, _> = newest.iter().map(|(host, newest)| (host, entry(newest))).collect();
-        let upsert = "INSERT INTO summaries (shard, at_ms, data) VALUES (?1, ?2, ?3) \
-                      ON CONFLICT (shard) DO UPDATE SET at_ms = ?2, data = ?3";
-        self.bound(upsert, &[shard.into(), number(now.0), json(&summary)?.into()])
+        let newest: BTreeMap<_, _> =
+            summary.newest.iter().map(|(host, newest)| (host, entry(newest))).collect();
+        let upsert = "INSERT INTO summaries (shard, at_ms, data, day, usage) VALUES (?1, ?2, ?3, ?4, ?5) \
+                      ON CONFLICT (shard) DO UPDATE SET at_ms = ?2, data = ?3, day = ?4, usage = ?5";
+        let values = [
+            shard.into(),
+            number(now.0),
+            json(&newest)?.into(),
+            number(summary.day.0),
+            json(&summary.used)?.into(),
+        ];
+        self.bound(upsert, &values)
     }
 
     /// Adds a host that has just been enrolled, unless its name was taken meanwhile; `false` if it was.
@@ -340,14 +371,14 @@ impl Catalogue {
         result.results().map_err(unavailable)
     }
 
-    async fn write(&self, statements: Vec<D1PreparedStatement>) -> Result<(), ApiError> {
+    async fn write(&self, statements: Vec<D1PreparedStatement>) -> Result<Vec<D1Result>, ApiError> {
         if statements.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         faults()?;
         let results = self.db.batch(statements).await.map_err(unavailable)?;
         results.iter().for_each(count_rows);
-        Ok(())
+        Ok(results)
     }
 }
 

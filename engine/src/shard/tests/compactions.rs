@@ -246,7 +246,7 @@ fn the_catalogue_is_told_of_day_blocks_though_later_ones_were_told_before() {
     let mut world = sealed(true);
     let told = |world: &mut World, now| {
         let changes = world.shard.catalogue_changes(now).unwrap();
-        world.shard.catalogue_told(&changes, now).unwrap();
+        world.shard.catalogue_told(&changes, Usage::default(), now).unwrap();
         changes.blocks.into_iter().map(|block| block.resolution.as_str()).collect::<Vec<_>>()
     };
     assert_eq!(told(&mut world, night()), ["raw", "raw", "raw"]);

@@ -57,7 +57,8 @@ fn listless(push: Push) -> Push {
 
 impl World {
     fn push_listed(&mut self, push: Push) -> Result<(u32, u32, u32), ShardError> {
-        let Reply::Pushed(Pushed { ingested, repeated, refused }) = self.ask(Request::Push(push), at(0))?
+        let Reply::Pushed(Pushed { ingested, repeated, refused, .. }) =
+            self.ask(Request::Push(push), at(0))?
         else {
             panic!()
         };

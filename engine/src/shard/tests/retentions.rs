@@ -122,7 +122,7 @@ fn blocks_move_to_r2_once_it_is_bound_and_no_step_changes_an_answer() {
     let expected = world.read_all();
     assert_eq!((expected.len(), world.r2.len()), (60, 0));
     let changes = world.shard.catalogue_changes(now).unwrap();
-    world.shard.catalogue_told(&changes, now).unwrap();
+    world.shard.catalogue_told(&changes, Usage::default(), now).unwrap();
     let local = changes.blocks.len();
     assert_eq!(world.run_due(now), [JobKind::DeleteReplaced]);
     world.bind_r2(true);
