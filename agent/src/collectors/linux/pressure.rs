@@ -1,8 +1,8 @@
 //! Pressure: how long tasks have waited for a resource.
 
-use super::text_of;
 use crate::collectors::{CollectError, Collector, Reading};
-use std::path::Path;
+use rustix::io::Errno;
+use std::{fs, io, path::Path};
 
 /// The names this collector emits.
 pub const DESCRIBED: &[&str] = &["pressure_full_seconds_total", "pressure_some_seconds_total"];
@@ -14,15 +14,22 @@ pub struct Pressure;
 
 impl Collector for Pressure {
     fn collect(&mut self, readings: &mut Vec<Reading>) -> Result<(), CollectError> {
-        // A kernel before 4.20, or one that was built or started without it, has nothing to tell.
-        if !Path::new(DIR).is_dir() {
-            return Ok(());
-        }
         for resource in ["cpu", "memory", "io"] {
-            readings.extend(samples(resource, &text_of(Path::new(DIR).join(resource))?));
+            let path = Path::new(DIR).join(resource);
+            match fs::read_to_string(&path) {
+                Ok(text) => readings.extend(samples(resource, &text)),
+                Err(error) if has_none(&error) => {}
+                Err(error) => return Err(CollectError::unreadable(&path.display().to_string(), error)),
+            }
         }
         Ok(())
     }
+}
+
+/// Whether that is what a kernel says that has nothing to tell: one before 4.20 or built without pressure has no such
+/// file, and one that was started without has files that cannot be read.
+fn has_none(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error())
 }
 
 /// The samples of one file (the kernel's `Documentation/accounting/psi.rst`), microseconds to three decimals. That all
@@ -59,6 +66,13 @@ mod tests {
                 Reading::labelled("pressure_full_seconds_total", "resource", "io", 15.212),
             ]
         );
+    }
+
+    #[test]
+    fn a_kernel_without_pressure_has_none_and_any_other_fault_is_one() {
+        assert!(has_none(&io::ErrorKind::NotFound.into()));
+        assert!(has_none(&io::Error::from_raw_os_error(Errno::OPNOTSUPP.raw_os_error())));
+        assert!(!has_none(&io::ErrorKind::PermissionDenied.into()));
     }
 
     #[test]
