@@ -112,6 +112,33 @@ mod tests {
         }
     }
 
+    /// Where a text comes from, and what reads it.
+    type Parser = (&'static str, fn(&str));
+
+    #[test]
+    fn a_text_that_is_cut_anywhere_is_read_without_a_panic() {
+        let parsers: &[Parser] = &[
+            ("/proc/stat", |text| drop(cpu::node_samples(&cpu::parse(text), 0))),
+            ("/proc/meminfo", |text| drop((memory::samples(text), memory::node_samples(text)))),
+            ("/proc/vmstat", |text| drop(memory::event_samples(text, 4_096))),
+            ("/proc/self/mounts", |text| drop(disk::parse(text))),
+            ("/proc/diskstats", |text| drop(disk_io::parse(text))),
+            ("/proc/net/dev", |text| drop(network::parse(text))),
+            ("/proc/loadavg", |text| assert!(load::parse(text).is_none_or(|averages| averages[0] >= 0.0))),
+            ("/proc/pressure/io", |text| drop(pressure::samples("io", text))),
+            ("/proc/net/sockstat", |text| drop(sockets::samples(text, text))),
+            ("/proc/net/snmp", |text| drop(sockets::retransmits(text))),
+            ("/proc/self/stat", |text| drop(processes::parse(text, 4_096, 0))),
+            ("/proc/sys/fs/file-nr", |text| drop(files::samples(text))),
+        ];
+        for (path, parse) in parsers {
+            // What a kernel does not have cannot be cut.
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            let text: String = text.chars().filter(char::is_ascii).take(4_096).collect();
+            (0..=text.len()).for_each(|end| parse(&text[..end]));
+        }
+    }
+
     #[test]
     fn a_key_is_a_whole_word() {
         let text = "pgmajfault_x 1\npgmajfault 5\nMemFree:    7 kB\n";
