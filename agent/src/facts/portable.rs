@@ -1,4 +1,4 @@
-//! What is known of the host beside its samples.
+//! As sysinfo has it, on macOS and Windows.
 
 use edgewatch_shared::wire::Facts;
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, System};
@@ -43,13 +43,5 @@ mod tests {
         assert_eq!(operating_system(text("Debian GNU/Linux"), text("12")), "Debian GNU/Linux 12");
         assert_eq!(operating_system(text("Arch Linux"), None), "Arch Linux");
         assert_eq!(operating_system(None, None), "");
-    }
-
-    #[test]
-    fn this_host_has_processors_and_memory() {
-        let facts = gather();
-        assert!(facts.cpus > 0 && facts.memory_bytes > 0, "{facts:?}");
-        assert!(!facts.kernel.is_empty() && !facts.arch.is_empty(), "{facts:?}");
-        assert!(serde_json::to_string(&facts).unwrap().len() <= edgewatch_shared::limits::FACTS_BYTES_MAX);
     }
 }
