@@ -20,10 +20,12 @@ edgewatch COMMAND
                              samples of a metric in buckets, oldest first
   retention [--raw 30d] [--five-minutes 365d] [--hours forever]
                              show or set how long samples and rollups are kept
+  inspect FILE [--json]      what a sealed block holds, and whether it is whole
+  inspect FILE --host ID     its samples of one host, as lines of JSON
 
 Environment:
-  EDGEWATCH_URL     where the Worker is (all but token)
-  EDGEWATCH_TOKEN   a token with the scope that is needed (all but token)
+  EDGEWATCH_URL     where the Worker is (all but token and inspect)
+  EDGEWATCH_TOKEN   a token with the scope that is needed (all but token and inspect)
   EDGEWATCH_SECRET  the Worker's secret (token)
 ";
 
@@ -48,6 +50,7 @@ fn run(mut arguments: Parser) -> Result<()> {
         "hosts" => commands::hosts::run(arguments),
         "retention" => commands::retention::run(arguments),
         "query" => commands::query::run(arguments),
+        "inspect" => commands::inspect::run(arguments),
         "version" => {
             println!("edgewatch {}", env!("CARGO_PKG_VERSION"));
             Ok(())

@@ -181,6 +181,35 @@ fn a_damaged_object_is_named_and_never_silently_left_out() {
     assert_eq!(counted(server.client(), "enrolled", hour), Ok(30.0));
 }
 
+#[test]
+fn a_damaged_part_of_an_object_hurts_only_the_host_whose_it_is() {
+    let mut server = Edgewatch::start("faults-corrupt-part");
+    let api = server.client().clone();
+    let hour = api.start_an_hour();
+    let mut hosts = ["left", "right"].map(|name| (api.enroll(name), name));
+    for (host, _) in &hosts {
+        api.push_as(host, &steps("load_1m", hour, 10_000, &[1.0; 30]));
+    }
+    assert_eq!(api.seal_this_hour(0), 1);
+    server.stop();
+    let files = server.blob_files();
+    assert_eq!(files.len(), 1, "both hosts are in one object");
+    let mut bytes = fs::read(&files[0]).unwrap();
+    bytes[10] ^= 0x40;
+    fs::write(&files[0], &bytes).unwrap();
+    server.resume();
+    // Chunks lie in the order of the hosts' ids: the first one's is damaged.
+    hosts.sort_by_key(|(host, _)| host.host_id);
+    let [(damaged, damaged_name), (_, sound_name)] = hosts;
+    let api = server.client();
+    assert_eq!(counted(api, sound_name, hour), Ok(30.0));
+    assert_eq!(counted(api, damaged_name, hour), Err((500, ErrorCode::CorruptBlock)));
+    let from = hour.0.to_string();
+    let answer = api.ask(&[("host", damaged_name), ("name", "load_1m"), ("from", &from)]);
+    assert!(answer.error().error.message.contains(&damaged.host_id.to_string()), "{}", answer.text());
+    assert!(api.scrape().get("edgewatch_corrupt_blocks_total") >= 1.0);
+}
+
 fn assert_corrupt(api: &Client, hour: TimestampMs, object: &str, what: &str) {
     assert_eq!(counted(api, "enrolled", hour), Err((500, ErrorCode::CorruptBlock)), "{what}");
     let from = hour.0.to_string();

@@ -55,6 +55,8 @@ pub enum Counter {
     BlocksDeleted,
     /// Jobs other than seals and the catalogue's that failed and were put off.
     JobFailures,
+    /// Times that a query came upon a damaged block, or a damaged part of one.
+    CorruptBlocks,
 }
 
 /// Counts by what is counted.

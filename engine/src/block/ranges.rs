@@ -35,6 +35,11 @@ impl Range {
         fits
     }
 
+    /// The range's bytes out of a whole object's.
+    pub fn part<'a>(&self, object: &'a [u8]) -> Option<&'a [u8]> {
+        super::part(object, self.offset, self.length)
+    }
+
     /// A chunk's bytes out of the range's.
     pub fn chunk<'a>(&self, entry: &IndexEntry, bytes: &'a [u8]) -> Option<&'a [u8]> {
         super::part(bytes, entry.offset.checked_sub(self.offset)?, entry.length)

@@ -5,6 +5,7 @@ use super::{Instance, Shard};
 use crate::{
     block_index::{self, BlockEntry, Place},
     call::{LOG_RANK, Part, Read, ReadReply, ShardError},
+    counters::Counter,
     head::HostHead,
     query::{Merger, TooManySamples, partial, read_block, select},
     rollup::Resolution,
@@ -30,7 +31,11 @@ impl<S: Sql> Shard<S> {
         let mut reply = ReadReply { objects, ..ReadReply::default() };
         let mut found = Found::default();
         for block in local {
-            match self.read_local(&block, read, instance) {
+            let found_here = self.read_local(&block, read, instance);
+            if let Err(ShardError::Corrupt(_)) = found_here {
+                self.ledger.counters.add(Counter::CorruptBlocks, 1);
+            }
+            match found_here {
                 Ok(parts) => parts.into_iter().try_for_each(|part| found.add(part))?,
                 Err(ShardError::Corrupt(why)) if read.is_partial => reply.warnings.push(why),
                 Err(error) => return Err(error),

@@ -77,6 +77,11 @@ fn exposition(totals: &Counters) -> String {
             Counter::DamagedBlocks,
         ),
         (
+            "edgewatch_corrupt_blocks_total",
+            "Times that a query came upon a damaged block, or a damaged part of one.",
+            Counter::CorruptBlocks,
+        ),
+        (
             "edgewatch_blocks_deleted_total",
             "Blocks that were deleted: replaced by others, or older than their retention.",
             Counter::BlocksDeleted,

@@ -60,7 +60,9 @@ impl<'a> Gathering<'a> {
             .buffered(OBJECTS_AT_ONCE);
         while let Some(found) = parts.next().await {
             for part in self.whole(found)?.unwrap_or_default() {
-                take(Found::Part(part))?;
+                if let Some(part) = self.whole(part)? {
+                    take(Found::Part(part))?;
+                }
             }
             if self.is_late()? {
                 break;

@@ -1,21 +1,27 @@
 //! Sealed objects read in parts: first the index at their end, then the chunks that are asked for.
 
 use super::blobs;
-use crate::{api_error::ApiError, instance};
+use crate::{api_error::ApiError, counting, instance};
 use edgewatch_engine::{
     block::{BlockIndex, IndexEntry, Range, ranges},
     block_index::BlockEntry,
     call::{Part, Read},
+    counters::Counter,
     query::{read_chunk, wants},
 };
 use edgewatch_shared::ErrorCode;
 use worker::{Bucket, Env};
+
+/// Smaller objects are read whole: a second request costs more than their bytes.
+const WHOLE_BYTES_MAX: u64 = 256 << 10;
 
 /// An object and what it holds.
 pub struct Opened {
     bucket: Bucket,
     object: BlockEntry,
     index: BlockIndex,
+    /// All of it, if it is small.
+    whole: Option<Vec<u8>>,
 }
 
 /// Reads an object's index.
@@ -23,11 +29,13 @@ pub async fn open(env: &Env, object: BlockEntry) -> Result<Opened, ApiError> {
     let bucket = blobs::bucket(env).ok_or_else(|| {
         ApiError::new(ErrorCode::Misconfigured, "sealed blocks are in R2, and no bucket is bound as BLOBS")
     })?;
-    let offset = object.bytes.saturating_sub(object.tail_bytes);
-    let tail = read(&bucket, &object, offset, object.tail_bytes).await?;
+    let is_small = object.bytes <= WHOLE_BYTES_MAX;
+    let tail_bytes = if is_small { object.bytes } else { object.tail_bytes };
+    let offset = object.bytes.saturating_sub(tail_bytes);
+    let tail = read(&bucket, &object, offset, tail_bytes).await?;
     let index = instance::with(|instance| BlockIndex::open(&tail, object.bytes, &mut instance.inflater))
         .map_err(|error| corrupt(&object, error))?;
-    Ok(Opened { bucket, object, index })
+    Ok(Opened { bucket, object, index, whole: is_small.then_some(tail) })
 }
 
 impl Opened {
@@ -36,14 +44,17 @@ impl Opened {
         self.index.entries()
     }
 
-    /// What a read asks for.
-    pub async fn parts(self, asked: &Read) -> Result<Vec<Part>, ApiError> {
+    /// What a read asks for, chunk by chunk: one that is damaged takes no other with it.
+    pub async fn parts(self, asked: &Read) -> Result<Vec<Result<Part, ApiError>>, ApiError> {
         let mut parts = Vec::new();
         for range in ranges(self.index.entries().iter().filter(|entry| wants(asked, entry))) {
-            let bytes = read(&self.bucket, &self.object, range.offset.into(), range.length.into()).await?;
-            for entry in &range.entries {
-                parts.extend(self.chunk(&range, entry, &bytes, asked)?);
-            }
+            let bytes = match &self.whole {
+                Some(whole) => range.part(whole).map(<[u8]>::to_vec).unwrap_or_default(),
+                None => read(&self.bucket, &self.object, range.offset.into(), range.length.into()).await?,
+            };
+            let chunks =
+                range.entries.iter().map(|entry| self.chunk(&range, entry, &bytes, asked).transpose());
+            parts.extend(chunks.flatten());
         }
         Ok(parts)
     }
@@ -68,5 +79,6 @@ async fn read(bucket: &Bucket, object: &BlockEntry, offset: u64, length: u64) ->
 }
 
 fn corrupt(object: &BlockEntry, why: impl std::fmt::Display) -> ApiError {
+    counting::add(Counter::CorruptBlocks, 1);
     ApiError::new(ErrorCode::CorruptBlock, format!("block {}: {why}", object.key))
 }
