@@ -67,6 +67,10 @@ pub const BLOCK_BYTES_MAX: usize = 1_800_000;
 pub const DAY_BLOCK_BYTES_MAX: usize = 8_000_000;
 /// Days that a retention may say, at most: a century; longer is for ever, which has no number. At least it is one day.
 pub const RETENTION_DAYS_MAX: u32 = 36_500;
+/// Age in ms beyond which an administrator's import is refused too: nothing is kept for longer.
+pub const IMPORT_AGE_MS_MAX: i64 = RETENTION_DAYS_MAX as i64 * DAY_MS;
+/// Days that one export may span. Reason: a year and a month; a shard is asked for each host and day.
+pub const EXPORT_DAYS_MAX: i64 = 400;
 /// Bytes of a shard's SQLite beyond which pushes are refused with 503. Reason: the platform ends at 10 GB; an R2 outage must not get there.
 pub const SHARD_STORAGE_BYTES_MAX: u64 = 8_000_000_000;
 /// Points of one series in a reply. Reason: Prometheus' own limit, more than any screen has columns.

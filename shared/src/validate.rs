@@ -1,5 +1,6 @@
 //! The only door from the wire into a [`Batch`], and through [`validate_push`] into a [`crate::batch::ListedBatch`].
 
+mod import;
 mod push;
 
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
     time::TimestampMs,
     wire::{MetricSample, MetricsBody},
 };
+pub use import::{ImportFault, ImportWindow, Imported, validate_import};
 pub use push::{CheckedPush, PushFault, validate_push};
 use std::{collections::BTreeMap, ops::RangeInclusive};
 

@@ -1,6 +1,7 @@
 //! What travels between Edgewatch and everybody else: JSON, and the compact [`push`] of our own agent. Shapes only: no
 //! rule is checked here beyond what a type can say ([`crate::validate`] checks the rest).
 
+pub mod export;
 pub mod push;
 mod retention;
 mod usage;
