@@ -135,7 +135,7 @@ pub struct Pushed {
 pub struct Read {
     /// Of these hosts.
     pub hosts: Vec<HostId>,
-    /// Series of one of these names.
+    /// Series of one of these names; of all if there is none.
     pub names: Vec<String>,
     /// With these labels, and any others.
     pub labels: Labels,
@@ -147,6 +147,13 @@ pub struct Read {
     pub evaluation: Option<Evaluation>,
     /// Whether a block that does not check out is passed over with a warning.
     pub is_partial: bool,
+}
+
+impl Read {
+    /// Whether it asks for a series.
+    pub fn wants(&self, series: &Series) -> bool {
+        (self.names.is_empty() || self.names.contains(&series.name)) && series.has(&self.labels)
+    }
 }
 
 /// A host to be.

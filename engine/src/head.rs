@@ -38,7 +38,7 @@ impl HostHead {
     pub fn select(&self, read: &Read) -> Vec<SeriesSamples> {
         self.series
             .iter()
-            .filter(|(series, _)| read.names.iter().any(|name| series.matches(name, &read.labels)))
+            .filter(|(series, _)| read.wants(series))
             .map(|(series, samples)| SeriesSamples {
                 series: series.clone(),
                 samples: between(samples, read.from, read.to),

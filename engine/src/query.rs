@@ -150,8 +150,7 @@ pub fn read_chunk(
 
 /// What a read asks for out of some series.
 pub fn select(series: Vec<SeriesSamples>, read: &Read) -> Vec<SeriesSamples> {
-    let wanted =
-        |found: &SeriesSamples| read.names.iter().any(|name| found.series.matches(name, &read.labels));
+    let wanted = |found: &SeriesSamples| read.wants(&found.series);
     let cut = |found: SeriesSamples| {
         let samples = between(&found.samples, read.from, read.to);
         SeriesSamples { series: found.series, samples }

@@ -23,9 +23,9 @@ impl Series {
         labels.fold(self.name.len(), usize::saturating_add)
     }
 
-    /// Whether the series has this name and each of these labels.
-    pub fn matches(&self, name: &str, labels: &Labels) -> bool {
-        self.name == name && labels.iter().all(|(key, value)| self.labels.get(key) == Some(value))
+    /// Whether the series has each of these labels.
+    pub fn has(&self, labels: &Labels) -> bool {
+        labels.iter().all(|(key, value)| self.labels.get(key) == Some(value))
     }
 }
 

@@ -2,16 +2,24 @@
 
 use crate::{api_error::ApiError, clock};
 use edgewatch_shared::{ErrorCode, limits::RESPONSE_BYTES_MAX};
+use futures_util::stream::LocalBoxStream;
 use serde::Serialize;
 use worker::{Response, ResponseBuilder, Result};
 
+/// Pieces of a body, made one after the other as they are sent. An error cuts the reply off.
+pub type Pieces = LocalBoxStream<'static, Result<Vec<u8>>>;
+
+enum Body {
+    Whole(Vec<u8>),
+    Pieces(Pieces),
+}
+
 /// A reply on its way.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     /// HTTP status.
     pub status: u16,
     headers: Vec<(&'static str, String)>,
-    body: Vec<u8>,
+    body: Body,
 }
 
 impl Reply {
@@ -22,7 +30,12 @@ impl Reply {
             ("Cache-Control", "no-store".to_owned()),
             ("X-Content-Type-Options", "nosniff".to_owned()),
         ];
-        Self { status, headers, body: body.into() }
+        Self { status, headers, body: Body::Whole(body.into()) }
+    }
+
+    /// A body in pieces.
+    pub fn pieces(content_type: &str, pieces: Pieces) -> Self {
+        Self { body: Body::Pieces(pieces), ..Self::new(200, content_type, Vec::new()) }
     }
 
     /// A JSON body. Our wire types always serialize; should one not, the reply is an empty 500.
@@ -42,7 +55,11 @@ impl Reply {
 
     /// No body.
     pub fn empty(status: u16) -> Self {
-        Self { status, headers: vec![("Cache-Control", "no-store".to_owned())], body: Vec::new() }
+        Self {
+            status,
+            headers: vec![("Cache-Control", "no-store".to_owned())],
+            body: Body::Whole(Vec::new()),
+        }
     }
 
     /// With one more header.
@@ -58,6 +75,10 @@ impl Reply {
         for (name, value) in self.headers {
             builder = builder.with_header(name, &value)?;
         }
-        Ok(if is_head || self.body.is_empty() { builder.empty() } else { builder.fixed(self.body) })
+        match self.body {
+            Body::Whole(bytes) if !is_head && !bytes.is_empty() => Ok(builder.fixed(bytes)),
+            Body::Pieces(pieces) if !is_head => builder.from_stream(pieces),
+            _ => Ok(builder.empty()),
+        }
     }
 }

@@ -24,6 +24,8 @@ pub enum Endpoint {
     Push,
     /// Query samples of a host in buckets.
     Query,
+    /// Samples as they are stored, as a stream.
+    Export,
     /// Names of hosts.
     HostNames,
     /// Hosts with facts, status and newest values.
@@ -85,6 +87,7 @@ pub const ROUTES: &[Route] = &[
     Route { id: 12, method: "GET", path: "/api/v1/usage", access: Access::Scope(Scope::Read), body_bytes_max: 0, endpoint: Endpoint::Usage },
     Route { id: 13, method: "GET", path: "/api/v1/settings/retention", access: Access::Scope(Scope::Admin), body_bytes_max: 0, endpoint: Endpoint::Retention },
     Route { id: 14, method: "PUT", path: "/api/v1/settings/retention", access: Access::Scope(Scope::Admin), body_bytes_max: SMALL_BODY_BYTES_MAX, endpoint: Endpoint::SetRetention },
+    Route { id: 20, method: "GET", path: "/api/v1/export", access: Access::Scope(Scope::Read), body_bytes_max: 0, endpoint: Endpoint::Export },
 ];
 
 impl Route {

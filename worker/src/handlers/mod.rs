@@ -1,9 +1,11 @@
 //! One noun a file; each handler takes an [`Ask`] and returns a [`Reply`]. No SQL in here.
 
 mod enroll;
+mod export;
 mod health;
 mod hosts;
 mod metrics;
+mod parameters;
 mod push;
 mod query;
 mod retention;
@@ -67,6 +69,7 @@ pub async fn handle(ask: Ask<'_>) -> Result<Reply, ApiError> {
         Endpoint::Ingest => metrics::ingest(ask).await,
         Endpoint::Push => push::ingest(ask).await,
         Endpoint::Query => query::query(ask).await,
+        Endpoint::Export => export::export(ask).await,
         Endpoint::HostNames => hosts::names(ask).await,
         Endpoint::Hosts => hosts::list(ask).await,
         Endpoint::DeleteHost => hosts::delete(ask).await,

@@ -1,28 +1,29 @@
 //! `GET /api/v1/metrics/query`: the samples of a host's metric, in buckets of time.
 
-use super::Ask;
+use super::{
+    Ask,
+    parameters::{instant, invalid, labels, one_of, truth},
+};
 use crate::{
     api_error::ApiError,
     reply::Reply,
     store::{
-        catalogue::{Catalogue, Placement},
         gather::{Found, Gathering},
+        placement,
     },
 };
 use edgewatch_engine::{
     call::Read,
-    head::ShardNumber,
     query::{Aggregate, Answer, Bucket, Evaluation},
     rollup::Resolution,
 };
 use edgewatch_shared::{
-    ErrorCode, HostId, HostName, Labels, TimestampMs,
+    ErrorCode, HostId, Labels, TimestampMs,
     catalogue::{counter_behind, is_accepted, nearest},
     limits::{HOUR_MS, MINUTE_MS, QUERY_POINTS_MAX},
     name::stored_name,
     wire::{QueryPoint, QueryReply},
 };
-use std::collections::BTreeMap;
 
 /// What is asked when nothing says otherwise: the last hour…
 const RANGE_MS_DEFAULT: i64 = HOUR_MS;
@@ -47,8 +48,9 @@ struct Question {
 /// Answers with one point a bucket, newest first.
 pub async fn query(ask: Ask<'_>) -> Result<Reply, ApiError> {
     let question = question(&ask)?;
-    let placements = placements(&ask, &question.host).await?;
-    let reads = by_shard(placements).into_iter().map(|(shard, hosts)| (shard, read_of(&question, hosts)));
+    let placements = placement::of_host(ask.env, &question.host).await?;
+    let reads =
+        placement::by_shard(placements).into_iter().map(|(shard, hosts)| (shard, read_of(&question, hosts)));
     let mut answer = Answer::new(evaluation_of(&question));
     let mut gathering = Gathering::begin(ask.env, question.is_partial);
     let mut take = |found| match found {
@@ -100,77 +102,8 @@ fn question(ask: &Ask<'_>) -> Result<Question, ApiError> {
             ),
         ));
     }
-    let labels = ask.matched.url.query_pairs().filter_map(|(key, value)| {
-        key.strip_prefix("label.").map(|key| (key.to_owned(), value.into_owned()))
-    });
-    let labels = labels.collect();
+    let labels = labels(ask);
     Ok(Question { host, name, stored_name, from, to, bucket, aggregate, labels, is_partial })
-}
-
-fn invalid(message: impl Into<String>) -> ApiError {
-    ApiError::new(ErrorCode::InvalidParameter, message)
-}
-
-/// RFC 3339, or milliseconds since the epoch.
-fn instant(name: &str, text: &str) -> Result<TimestampMs, ApiError> {
-    if let Ok(ms) = text.parse() {
-        return Ok(TimestampMs(ms));
-    }
-    TimestampMs::parse_rfc3339(text).map_err(|error| {
-        // In a query string a bare plus is a space.
-        let hint = if text.contains(' ') { " (write a plus as %2B)" } else { "" };
-        invalid(format!("`{name}` is {error}, nor milliseconds since the epoch{hint}"))
-    })
-}
-
-fn truth(is: bool) -> &'static str {
-    if is { "true" } else { "false" }
-}
-
-fn one_of<T: Copy>(
-    name: &str,
-    text: Option<String>,
-    all: &[T],
-    as_str: impl Fn(T) -> &'static str,
-    default: T,
-) -> Result<T, ApiError> {
-    let Some(text) = text else { return Ok(default) };
-    all.iter().copied().find(|value| as_str(*value) == text).ok_or_else(|| {
-        let known: Vec<_> = all.iter().map(|value| as_str(*value)).collect();
-        invalid(format!("`{name}` is {text:?}; it is one of {}", known.join(", ")))
-    })
-}
-
-/// Where a host's data is: by its id, or all that ever had its name.
-async fn placements(ask: &Ask<'_>, host: &str) -> Result<Vec<Placement>, ApiError> {
-    if let Ok(id) = host.parse::<HostId>() {
-        return Ok(placements_of_id(ask, id).await);
-    }
-    let catalogue = Catalogue::open(ask.env).await?;
-    let name: HostName = host.parse().map_err(|error| invalid(format!("host: {error}")))?;
-    let mut placements = catalogue.placements_of(&name).await?;
-    if placements.is_empty() {
-        // A host pushed by name may be so new that the catalogue has not heard of it.
-        placements.push(Placement { id: HostId::of_name(&name), shard: HostId::NAMED_SHARD });
-    }
-    Ok(placements)
-}
-
-/// The catalogue knows which shards there are; without it the id's own is asked.
-async fn placements_of_id(ask: &Ask<'_>, id: HostId) -> Vec<Placement> {
-    let known = match Catalogue::open(ask.env).await {
-        Ok(catalogue) => catalogue.placements_of_id(id).await,
-        Err(error) => Err(error),
-    };
-    known.unwrap_or_else(|_| vec![Placement { id, shard: id.home_shard() }])
-}
-
-fn by_shard(placements: Vec<Placement>) -> BTreeMap<ShardNumber, Vec<HostId>> {
-    let mut shards: BTreeMap<ShardNumber, Vec<HostId>> = BTreeMap::new();
-    for placement in placements {
-        shards.entry(placement.shard).or_default().push(placement.id);
-    }
-    shards
 }
 
 fn evaluation_of(question: &Question) -> Evaluation {

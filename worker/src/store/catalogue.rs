@@ -136,6 +136,26 @@ impl Catalogue {
         Ok(placements)
     }
 
+    /// Hosts and the shards that hold their data, by id; only those of this id or name if one is given.
+    pub async fn placed(
+        &self,
+        host: Option<&str>,
+    ) -> Result<BTreeMap<(HostId, HostName), Vec<ShardNumber>>, ApiError> {
+        #[derive(Deserialize)]
+        struct Row {
+            id: HostId,
+            name: HostName,
+            shard: ShardNumber,
+        }
+        let select = "SELECT DISTINCT h.id, h.name, p.shard FROM hosts h JOIN placements p ON p.source = h.id \
+                      WHERE ?1 = '' OR h.id = ?1 OR h.name = ?1 ORDER BY h.id, p.shard";
+        let mut placed: BTreeMap<_, Vec<ShardNumber>> = BTreeMap::new();
+        for row in self.rows::<Row>(select, &[host.unwrap_or_default().into()]).await? {
+            placed.entry((row.id, row.name)).or_default().push(row.shard);
+        }
+        Ok(placed)
+    }
+
     /// Where data of the host with this id is.
     pub async fn placements_of_id(&self, id: HostId) -> Result<Vec<Placement>, ApiError> {
         let select = "SELECT DISTINCT source AS id, shard FROM placements WHERE source = ?1";

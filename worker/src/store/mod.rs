@@ -5,4 +5,5 @@ pub mod blobs;
 pub mod catalogue;
 pub mod gather;
 pub mod objects;
+pub mod placement;
 pub mod shards;
