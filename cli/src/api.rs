@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, anyhow, bail};
 use edgewatch_shared::wire::ErrorBody;
 use serde::{Serialize, de::DeserializeOwned};
-use std::time::Duration;
+use std::{io::Write, time::Duration};
 use ureq::{Agent, Body, http::Response};
 
 /// A Worker, and who asks it.
@@ -45,6 +45,22 @@ impl Api {
     pub fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
         let request = self.agent.put(format!("{}{path}", self.url));
         let mut response = checked(self.authorized(request).send_json(body)?)?;
+        Ok(response.body_mut().read_json()?)
+    }
+
+    /// `GET path?parameters`, copied to `out` as it comes.
+    pub fn copy(&self, path: &str, parameters: &[(String, String)], out: &mut impl Write) -> Result<()> {
+        let pairs = parameters.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let request = self.agent.get(format!("{}{path}", self.url)).query_pairs(pairs);
+        let mut response = checked(self.authorized(request).call()?)?;
+        std::io::copy(&mut response.body_mut().as_reader(), out).context("the reply was cut off")?;
+        Ok(())
+    }
+
+    /// `POST path` with a body that is compressed with zstd, and a JSON reply.
+    pub fn send<T: DeserializeOwned>(&self, path: &str, body: Vec<u8>) -> Result<T> {
+        let request = self.agent.post(format!("{}{path}", self.url)).header("Content-Encoding", "zstd");
+        let mut response = checked(self.authorized(request).send(&body[..])?)?;
         Ok(response.body_mut().read_json()?)
     }
 

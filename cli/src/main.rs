@@ -22,6 +22,9 @@ edgewatch COMMAND
                              show or set how long samples and rollups are kept
   inspect FILE [--json]      what a sealed block holds, and whether it is whole
   inspect FILE --host ID     its samples of one host, as lines of JSON
+  export [FILE] --from TIME --to TIME [--host HOST] [--name NAME] [--label KEY=VALUE]…
+                             samples as lines of JSON, compressed with zstd
+  import [FILE]              send lines that an export wrote
 
 Environment:
   EDGEWATCH_URL     where the Worker is (all but token and inspect)
@@ -49,6 +52,8 @@ fn run(mut arguments: Parser) -> Result<()> {
         "token" => commands::token::run(arguments),
         "hosts" => commands::hosts::run(arguments),
         "retention" => commands::retention::run(arguments),
+        "export" => commands::export::run(arguments),
+        "import" => commands::import::run(arguments),
         "query" => commands::query::run(arguments),
         "inspect" => commands::inspect::run(arguments),
         "version" => {

@@ -1,7 +1,9 @@
 //! One command a file.
 
+pub mod export;
 pub mod hosts;
 pub mod inspect;
+pub mod import;
 pub mod query;
 pub mod retention;
 pub mod token;
