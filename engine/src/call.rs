@@ -61,6 +61,13 @@ pub enum Sender {
     },
     /// A host known by name, pushed with a static token; it is added when it first comes.
     Named(HostName),
+    /// Any host, as an administrator imports it: whatever its key, and added if it is not known.
+    Imported {
+        /// The host.
+        id: HostId,
+        /// What it is called where it is added.
+        name: HostName,
+    },
 }
 
 /// A batch on its way.

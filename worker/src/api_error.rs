@@ -4,7 +4,7 @@ use crate::reply::Reply;
 use edgewatch_engine::{call::ShardError, head::ShardNumber, planner::TooCostly, query::TooManySamples};
 use edgewatch_shared::{
     ErrorCode, TimestampMs,
-    validate::{BatchError, Fault, PushFault},
+    validate::{BatchError, Fault, ImportFault, PushFault},
     wire::{ErrorBody, ErrorDetail, FaultDetail},
 };
 
@@ -119,6 +119,21 @@ impl From<BatchError> for ApiError {
             BatchError::Empty | BatchError::TooManySamples => Vec::new(),
         };
         Self { details, ..Self::new(code, message) }
+    }
+}
+
+impl From<ImportFault> for ApiError {
+    fn from(error: ImportFault) -> Self {
+        let message = error.to_string();
+        match error {
+            ImportFault::Line { .. } | ImportFault::Host { .. } => {
+                Self::new(ErrorCode::MalformedBody, message)
+            }
+            ImportFault::Series { faults, .. } => {
+                let details = faults.into_iter().map(fault_detail).collect();
+                Self { details, ..Self::new(ErrorCode::InvalidBatch, message) }
+            }
+        }
     }
 }
 

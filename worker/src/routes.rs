@@ -26,6 +26,8 @@ pub enum Endpoint {
     Query,
     /// Samples as they are stored, as a stream.
     Export,
+    /// Store samples that were exported.
+    Import,
     /// Names of hosts.
     HostNames,
     /// Hosts with facts, status and newest values.
@@ -88,6 +90,7 @@ pub const ROUTES: &[Route] = &[
     Route { id: 13, method: "GET", path: "/api/v1/settings/retention", access: Access::Scope(Scope::Admin), body_bytes_max: 0, endpoint: Endpoint::Retention },
     Route { id: 14, method: "PUT", path: "/api/v1/settings/retention", access: Access::Scope(Scope::Admin), body_bytes_max: SMALL_BODY_BYTES_MAX, endpoint: Endpoint::SetRetention },
     Route { id: 20, method: "GET", path: "/api/v1/export", access: Access::Scope(Scope::Read), body_bytes_max: 0, endpoint: Endpoint::Export },
+    Route { id: 21, method: "POST", path: "/api/v1/import", access: Access::Scope(Scope::Push), body_bytes_max: BODY_BYTES_MAX, endpoint: Endpoint::Import },
 ];
 
 impl Route {

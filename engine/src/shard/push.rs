@@ -133,11 +133,15 @@ impl<S: Sql> Shard<S> {
     /// Checks that a sender may push, and says what is to be noted of it.
     fn admit(&self, sender: &Sender, facts: Option<Facts>, now: TimestampMs) -> Result<Admitted, ShardError> {
         let id = match sender {
-            Sender::Host { id, .. } => *id,
+            Sender::Host { id, .. } | Sender::Imported { id, .. } => *id,
             Sender::Named(name) => HostId::of_name(name),
         };
         let known = self.registry.get(id).filter(|host| host.state != HostState::Deleted);
         let record = match (sender, known) {
+            (Sender::Imported { .. }, Some(host)) => host.clone(),
+            (Sender::Imported { .. }, None) if self.registry.get(id).is_some() => {
+                return Err(ShardError::UnknownHost);
+            }
             (_, Some(host)) if host.state == HostState::Revoked => return Err(ShardError::RevokedHost),
             (Sender::Host { claimed: Some(claimed), .. }, Some(host))
                 if *claimed != host.name.as_str() && *claimed != host.id.to_string() =>
@@ -147,10 +151,12 @@ impl<S: Sql> Shard<S> {
             }
             (_, Some(host)) => host.clone(),
             (Sender::Host { .. }, None) => return Err(ShardError::UnknownHost),
-            (Sender::Named(_), None) if self.registry.active_count() >= SHARD_HOSTS_MAX => {
+            (Sender::Named(_) | Sender::Imported { .. }, None)
+                if self.registry.active_count() >= SHARD_HOSTS_MAX =>
+            {
                 return Err(ShardError::Full);
             }
-            (Sender::Named(name), None) => {
+            (Sender::Named(name) | Sender::Imported { name, .. }, None) => {
                 let facts = facts.unwrap_or_default();
                 let record = HostRecord::new(id, name.clone(), facts, Vec::new(), now);
                 return Ok(Admitted { record, is_changed: true });

@@ -71,7 +71,8 @@ pub fn checked_facts(facts: Facts) -> Result<Facts, ApiError> {
     Ok(facts)
 }
 
-fn named(batch: &Batch) -> Result<Named, ApiError> {
+/// A batch as it travels to its shard.
+pub fn named(batch: &Batch) -> Result<Named, ApiError> {
     let frame = instance::with(|instance| Frame::encode(batch, &mut instance.deflater));
     match frame {
         Ok(frame) => Ok(Named {

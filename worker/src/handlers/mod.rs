@@ -4,6 +4,7 @@ mod enroll;
 mod export;
 mod health;
 mod hosts;
+mod import;
 mod metrics;
 mod parameters;
 mod push;
@@ -70,6 +71,7 @@ pub async fn handle(ask: Ask<'_>) -> Result<Reply, ApiError> {
         Endpoint::Push => push::ingest(ask).await,
         Endpoint::Query => query::query(ask).await,
         Endpoint::Export => export::export(ask).await,
+        Endpoint::Import => import::import(ask).await,
         Endpoint::HostNames => hosts::names(ask).await,
         Endpoint::Hosts => hosts::list(ask).await,
         Endpoint::DeleteHost => hosts::delete(ask).await,
