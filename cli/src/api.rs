@@ -70,6 +70,12 @@ impl Api {
         checked(self.authorized(request).send_empty()?).map(|_| ())
     }
 
+    /// `POST path` with a JSON body, without a reply.
+    pub fn post_json(&self, path: &str, body: &impl Serialize) -> Result<()> {
+        let request = self.agent.post(format!("{}{path}", self.url));
+        checked(self.authorized(request).send_json(body)?).map(|_| ())
+    }
+
     /// `DELETE path`.
     pub fn delete(&self, path: &str) -> Result<()> {
         let request = self.agent.delete(format!("{}{path}", self.url));

@@ -16,6 +16,9 @@ edgewatch COMMAND
   hosts                      list hosts with status and newest values
   hosts revoke HOST          refuse a host's pushes from now on
   hosts delete HOST          forget a host
+  hosts move HOST SHARD      send a host's pushes to another shard
+  hosts split HOST SHARD SHARD…
+                             spread a host's series over several shards
   query HOST NAME [--from TIME] [--to TIME] [--bucket 1m] [--agg avg] [--label KEY=VALUE]…
                              samples of a metric in buckets, oldest first
   retention [--raw 30d] [--five-minutes 365d] [--hours forever]

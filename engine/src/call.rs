@@ -3,7 +3,9 @@
 use crate::{
     block_index::BlockEntry,
     counters::Counters,
+    head::ShardNumber,
     ledger::Newest,
+    moves::{Destination, Luggage},
     query::{Evaluated, Evaluation},
     registry::HostRecord,
     series_limit::Fingerprint,
@@ -39,6 +41,26 @@ pub enum Request {
     Revoke(HostId),
     /// Forget a host; its key stays dead.
     Delete(HostId),
+    /// Say whether a host lives here, and by which move it came.
+    Locate(HostId),
+    /// Let a host go to another shard, or be spread over several.
+    Leave {
+        /// Which.
+        host: HostId,
+        /// Where to.
+        to: Destination,
+    },
+    /// Take a host in.
+    Arrive(Luggage),
+    /// Send the pushes of a host that has left to where it arrived by the move of that number.
+    Redirect {
+        /// Which.
+        host: HostId,
+        /// The move's number.
+        number: u64,
+        /// Where it is.
+        to: ShardNumber,
+    },
     /// List the hosts.
     Hosts,
     /// Report the counters; with `true`, make pending ones durable first.
@@ -70,6 +92,27 @@ pub enum Sender {
     },
 }
 
+impl Sender {
+    /// The host's id.
+    pub fn host(&self) -> HostId {
+        match self {
+            Self::Host { id, .. } | Self::Imported { id, .. } => *id,
+            Self::Named(name) => HostId::of_name(name),
+        }
+    }
+}
+
+/// How a batch comes to a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Way {
+    /// The host's id says so.
+    Direct,
+    /// Another shard said that the host was moved here.
+    SentOn,
+    /// It has those samples of a host spread over several shards that belong here.
+    Part,
+}
+
 /// A batch on its way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Push {
@@ -81,6 +124,8 @@ pub struct Push {
     pub outside_window: u32,
     /// The samples. Without any, only the sender is checked.
     pub payload: Option<Payload>,
+    /// How it came here.
+    pub way: Way,
 }
 
 /// Samples on their way.
@@ -185,6 +230,10 @@ pub enum Reply {
     Read(ReadReply),
     /// It is done.
     Done,
+    /// The host lives here; the number of its last move, 0 if it never moved.
+    Located(u64),
+    /// What a host that left takes along; `None` if it is where it is to go.
+    Left(Option<Luggage>),
     /// The hosts.
     Hosts(Vec<HostReport>),
     /// The durable counters.
@@ -205,6 +254,8 @@ pub struct ReadReply {
     pub objects: Vec<BlockEntry>,
     /// What was passed over.
     pub warnings: Vec<String>,
+    /// Other shards that hold samples of some of the hosts.
+    pub elsewhere: Vec<(ShardNumber, HostId)>,
 }
 
 /// Samples of one host from one place.
@@ -249,6 +300,12 @@ pub enum ShardError {
         /// What the token's host is called.
         registered: String,
     },
+    /// The host lives on another shard now.
+    #[error("the host was moved to shard {0}")]
+    Moved(ShardNumber),
+    /// The host's series are spread over these shards.
+    #[error("the host is spread over shards {0:?}")]
+    Split(Vec<ShardNumber>),
     /// No room for another host.
     #[error("the shard has its full number of hosts")]
     Full,

@@ -114,6 +114,14 @@ impl DictionaryCache {
         Ok(dictionary)
     }
 
+    /// A list, if it is in the cache.
+    pub fn cached(&mut self, id: DictionaryId) -> Option<Rc<Dictionary>> {
+        self.uses = self.uses.saturating_add(1);
+        let entry = self.entries.get_mut(&id)?;
+        entry.last_used = self.uses;
+        Some(Rc::clone(&entry.dictionary))
+    }
+
     /// Keeps a list that just arrived. One over the cap is not kept.
     pub fn keep(&mut self, id: DictionaryId, dictionary: &Rc<Dictionary>) {
         let bytes = dictionary.bytes();

@@ -58,6 +58,14 @@ impl Cost {
     }
 }
 
+/// The rank of a part among those of several shards that hold samples of the same hosts: of one instant the shard that
+/// a host was on later counts, and within a shard the higher rank.
+pub fn rank_among_shards(order: usize, rank: i64) -> i64 {
+    const WITHIN: i64 = 1 << 55;
+    let order = i64::try_from(order).unwrap_or(i64::MAX).min(i64::MAX / WITHIN - 1);
+    order.saturating_mul(WITHIN).saturating_add(rank.clamp(0, WITHIN - 1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +90,12 @@ mod tests {
         };
         let entries = [entry(1, 0, 1, 10), entry(1, 5, 2, 20), entry(1, 20, 4, 40), entry(2, 10, 8, 80)];
         assert_eq!(Cost::default().with(&entries, &read), Cost { bytes: 6, samples: 60 });
+    }
+
+    #[test]
+    fn a_later_shard_ranks_above_whatever_an_earlier_one_has() {
+        let ranks = [(0, 1), (0, i64::MAX), (1, 0), (1, 7), (1, i64::MAX), (126, i64::MAX)];
+        assert!(ranks.map(|(order, rank)| rank_among_shards(order, rank)).is_sorted_by(|a, b| a < b));
     }
 
     #[test]

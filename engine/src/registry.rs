@@ -127,6 +127,16 @@ impl Registry {
         sql.exec(upsert, &values).map(|_| ())
     }
 
+    /// Deletes a host's row: 1 row.
+    pub fn delete(sql: &impl Sql, host: HostId) -> Result<(), SqlError> {
+        sql.exec("DELETE FROM hosts WHERE id = ?1", &[Value::Blob(host.as_bytes().to_vec())]).map(|_| ())
+    }
+
+    /// Forgets a host whose row is deleted.
+    pub fn forget(&mut self, host: HostId) {
+        self.hosts.remove(&host);
+    }
+
     /// Notes that the catalogue knows a host as `known` says, unless it changed since: 1 row.
     pub fn set_catalogued(&mut self, sql: &impl Sql, known: &HostRecord) -> Result<(), SqlError> {
         match self.hosts.get(&known.id) {

@@ -14,6 +14,7 @@ use crate::{
     head::{HeadRegistry, ShardNumber},
     jobs::{Job, Jobs},
     ledger::{self, Ledger, NewestByHost},
+    moves::Moves,
     quota::{Plan, Quota, quotas},
     registry::{HostRecord, HostState, Registry},
     retention::RetentionSettings,
@@ -32,6 +33,7 @@ use edgewatch_shared::{
 mod catalogue;
 mod compacting;
 mod metering;
+mod moving;
 mod push;
 mod reading;
 mod retaining;
@@ -81,6 +83,7 @@ pub struct Shard<S> {
     sql: S,
     number: ShardNumber,
     registry: Registry,
+    moves: Moves,
     wal: Wal,
     jobs: Jobs,
     series_limit: SeriesLimit,
@@ -146,6 +149,7 @@ impl<S: Sql> Shard<S> {
         Ok(Self {
             number,
             registry: Registry::open(&sql)?,
+            moves: Moves::open(&sql)?,
             wal,
             jobs: Jobs::open(&sql)?,
             series_limit: SeriesLimit::open(&sql)?,
@@ -186,6 +190,10 @@ impl<S: Sql> Shard<S> {
             Request::Enroll(enroll) => self.enroll(enroll, now).map(|()| Reply::Done),
             Request::Revoke(host) => self.set_state(host, HostState::Revoked).map(|()| Reply::Done),
             Request::Delete(host) => self.set_state(host, HostState::Deleted).map(|()| Reply::Done),
+            Request::Locate(host) => self.locate(host).map(Reply::Located),
+            Request::Leave { host, to } => self.leave(host, to).map(Reply::Left),
+            Request::Arrive(luggage) => self.arrive(luggage).map(|()| Reply::Done),
+            Request::Redirect { host, number, to } => self.redirect(host, number, to).map(|()| Reply::Done),
             Request::Hosts => self.hosts(now).map(Reply::Hosts),
             Request::Counters(store) => self.counters(store).map(Reply::Counters),
             Request::Usage => self.usage().map(Reply::Usage),
@@ -235,6 +243,9 @@ impl<S: Sql> Shard<S> {
     }
 
     fn set_state(&mut self, id: HostId, state: HostState) -> Result<(), ShardError> {
+        if let Err(moved @ ShardError::Moved(_)) = self.check_is_here(id) {
+            return Err(moved);
+        }
         let host = self.registry.get(id).filter(|host| host.state != HostState::Deleted);
         let host = host.ok_or(ShardError::UnknownHost)?.clone();
         if host.state != state {

@@ -173,6 +173,17 @@ impl Streams {
         }
     }
 
+    /// The streams of a host.
+    pub fn of(&self, host: HostId) -> Vec<(StreamId, Stream)> {
+        let streams = self.hosts.get(&host).into_iter().flatten();
+        streams.map(|(id, stream)| (*id, stream.clone())).collect()
+    }
+
+    /// Takes over streams that a host brings from another shard; nothing is stored yet.
+    pub fn take_in(&mut self, host: HostId, streams: Vec<(StreamId, Stream)>) {
+        self.hosts.entry(host).or_default().extend(streams);
+    }
+
     /// Forgets streams that no spool can hold any more, and those of hosts that are gone.
     pub fn expire(&mut self, now: TimestampMs, is_known: impl Fn(HostId) -> bool) {
         let is_alive = |stream: &Stream| now.ms_since(stream.last_push) <= STREAM_RETENTION_MS;

@@ -57,6 +57,8 @@ pub const WAL_INDEX_PUSHES_MAX: usize = 100_000;
 pub const PENDING_BYTES_MAX: usize = 8 << 20;
 /// Hosts of one shard. Reason: 256 hosts at one push a minute are 4.3 pushes/s, far below an object's 1,000 requests/s.
 pub const SHARD_HOSTS_MAX: usize = 256;
+/// Shards that one host's series may be spread over. Reason: each push makes a request to each of them.
+pub const SPLIT_SHARDS_MAX: usize = 16;
 /// Bytes of heads in one wasm instance, all shards together. Reason: leaves room for queries in the isolate's 128 MB.
 pub const HEADS_BYTES_MAX: usize = 48 << 20;
 /// Bytes of one SQLite row or blob by our own check. Reason: the platform's limit is 2 MB and local runs do not enforce it.

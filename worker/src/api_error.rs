@@ -156,6 +156,13 @@ impl ApiError {
             ),
             ShardError::RevokedHost => Self::new(ErrorCode::RevokedHost, message),
             ShardError::HostMismatch { .. } => Self::new(ErrorCode::HostMismatch, message),
+            ShardError::Moved(to) => {
+                let what = format!("the host is on its way from shard {shard} to shard {to}, which");
+                Self::unavailable(ErrorCode::ShardUnavailable, &what, message)
+            }
+            ShardError::Split(_) => {
+                Self::new(ErrorCode::InvalidParameter, format!("{message} already, and stays so"))
+            }
             ShardError::Full => Self::new(
                 ErrorCode::ShardFull,
                 format!(

@@ -36,6 +36,10 @@ pub enum Endpoint {
     DeleteHost,
     /// Refuse a host's pushes.
     RevokeHost,
+    /// Send a host's pushes to another shard.
+    MoveHost,
+    /// Spread a host's series over shards.
+    SplitHost,
     /// Enrol a host.
     Enroll,
     /// Is the Worker there?
@@ -91,6 +95,8 @@ pub const ROUTES: &[Route] = &[
     Route { id: 14, method: "PUT", path: "/api/v1/settings/retention", access: Access::Scope(Scope::Admin), body_bytes_max: SMALL_BODY_BYTES_MAX, endpoint: Endpoint::SetRetention },
     Route { id: 20, method: "GET", path: "/api/v1/export", access: Access::Scope(Scope::Read), body_bytes_max: 0, endpoint: Endpoint::Export },
     Route { id: 21, method: "POST", path: "/api/v1/import", access: Access::Scope(Scope::Push), body_bytes_max: BODY_BYTES_MAX, endpoint: Endpoint::Import },
+    Route { id: 22, method: "POST", path: "/api/v1/hosts/{host}/move", access: Access::Scope(Scope::Admin), body_bytes_max: SMALL_BODY_BYTES_MAX, endpoint: Endpoint::MoveHost },
+    Route { id: 23, method: "POST", path: "/api/v1/hosts/{host}/split", access: Access::Scope(Scope::Admin), body_bytes_max: SMALL_BODY_BYTES_MAX, endpoint: Endpoint::SplitHost },
 ];
 
 impl Route {

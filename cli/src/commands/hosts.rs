@@ -1,8 +1,8 @@
-//! `edgewatch hosts`: list, revoke, delete.
+//! `edgewatch hosts`: list, revoke, delete, move, split.
 
 use crate::api::Api;
-use anyhow::{Result, bail};
-use edgewatch_shared::wire::{HostEntry, HostStatus, HostsReply};
+use anyhow::{Context, Result, bail};
+use edgewatch_shared::wire::{HostEntry, HostStatus, HostsReply, MoveBody, SplitBody};
 use lexopt::{Arg::Value, Parser, ValueExt};
 
 /// Runs the subcommand.
@@ -27,8 +27,24 @@ pub fn run(mut arguments: Parser) -> Result<()> {
             println!("{host}: forgotten; its samples go with their retention");
             Ok(())
         }
-        _ => bail!("edgewatch hosts [revoke HOST | delete HOST]"),
+        ["move", host, shard] => {
+            let body = MoveBody { shard: number(shard)? };
+            Api::from_environment()?.post_json(&format!("/api/v1/hosts/{}/move", segment(host)), &body)?;
+            println!("{host}: its pushes go to shard {shard} from now on");
+            Ok(())
+        }
+        ["split", host, shards @ ..] => {
+            let body = SplitBody { shards: shards.iter().map(|shard| number(shard)).collect::<Result<_>>()? };
+            Api::from_environment()?.post_json(&format!("/api/v1/hosts/{}/split", segment(host)), &body)?;
+            println!("{host}: its series are spread over shards {} from now on", shards.join(", "));
+            Ok(())
+        }
+        _ => bail!("edgewatch hosts [revoke HOST | delete HOST | move HOST SHARD | split HOST SHARD SHARD…]"),
     }
+}
+
+fn number(text: &str) -> Result<u16> {
+    text.parse().with_context(|| format!("{text:?} is no number of a shard"))
 }
 
 fn list() -> Result<()> {

@@ -2,7 +2,7 @@
 
 use super::{Instance, Shard, in_transaction};
 use crate::{
-    call::{Listed, Named, Payload, Push, Pushed, Sender, ShardError},
+    call::{Listed, Named, Payload, Push, Pushed, Sender, ShardError, Way},
     counters::Counter,
     dictionaries::{Dictionaries, Dictionary, DictionaryError},
     frame,
@@ -92,7 +92,10 @@ impl<S: Sql> Shard<S> {
         group: &mut Group,
         instance: &mut Instance,
     ) -> Result<Pushed, ShardError> {
-        let admitted = self.admit(&push.sender, push.facts, now)?;
+        if push.way != Way::Part {
+            self.check_is_here(push.sender.host())?;
+        }
+        let admitted = self.admit(&push.sender, push.way, push.facts, now)?;
         let host = admitted.record.id;
         let next_push_ms = self.next_push_ms(host, now)?;
         let mut answer = Pushed { refused: push.outside_window, next_push_ms, ..Pushed::default() };
@@ -131,11 +134,14 @@ impl<S: Sql> Shard<S> {
     }
 
     /// Checks that a sender may push, and says what is to be noted of it.
-    fn admit(&self, sender: &Sender, facts: Option<Facts>, now: TimestampMs) -> Result<Admitted, ShardError> {
-        let id = match sender {
-            Sender::Host { id, .. } | Sender::Imported { id, .. } => *id,
-            Sender::Named(name) => HostId::of_name(name),
-        };
+    fn admit(
+        &self,
+        sender: &Sender,
+        way: Way,
+        facts: Option<Facts>,
+        now: TimestampMs,
+    ) -> Result<Admitted, ShardError> {
+        let id = sender.host();
         let known = self.registry.get(id).filter(|host| host.state != HostState::Deleted);
         let record = match (sender, known) {
             (Sender::Imported { .. }, Some(host)) => host.clone(),
@@ -151,6 +157,8 @@ impl<S: Sql> Shard<S> {
             }
             (_, Some(host)) => host.clone(),
             (Sender::Host { .. }, None) => return Err(ShardError::UnknownHost),
+            // It was moved here, and has not arrived.
+            (_, None) if way != Way::Direct => return Err(ShardError::UnknownHost),
             (Sender::Named(_) | Sender::Imported { .. }, None)
                 if self.registry.active_count() >= SHARD_HOSTS_MAX =>
             {

@@ -7,6 +7,7 @@ use crate::{
     call::{LOG_RANK, Part, Read, ReadReply, ShardError},
     counters::Counter,
     head::HostHead,
+    moves::Whereabouts,
     query::{Merger, TooManySamples, partial, read_block, select},
     rollup::Resolution,
     sql::Sql,
@@ -47,13 +48,22 @@ impl<S: Sql> Shard<S> {
             found.add(Part { rank: LOG_RANK, host: *host, series })?;
         }
         reply.warnings.extend(self.complaints.iter().skip(known).cloned());
+        for host in &read.hosts {
+            let others = self.moves.get(*host).map(Whereabouts::others).unwrap_or_default();
+            let others = others.into_iter().filter(|shard| *shard != self.number);
+            reply.elsewhere.extend(others.map(|shard| (shard, *host)));
+        }
         let Some(evaluation) = &read.evaluation else {
             return Ok(ReadReply { parts: found.parts, ..reply });
         };
+        // Of a host that was moved, other shards may have samples of the same time.
+        let is_moved = |part: &Part| self.moves.get(part.host).is_some();
+        let (moved, settled): (Vec<_>, Vec<_>) = found.parts.into_iter().partition(is_moved);
         let mut merger = Merger::default();
-        found.parts.into_iter().try_for_each(|part| merger.add(part))?;
+        settled.into_iter().try_for_each(|part| merger.add(part))?;
         let elsewhere: Vec<_> = reply.objects.iter().map(|object| (object.min, object.max)).collect();
-        let (evaluated, parts) = partial(merger, evaluation, &elsewhere);
+        let (evaluated, mut parts) = partial(merger, evaluation, &elsewhere);
+        parts.extend(moved);
         Ok(ReadReply { parts, evaluated, ..reply })
     }
 

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     block_index::{BlockEntry, State},
-    call::{Named, Payload, Push, Read, Sender},
+    call::{Named, Payload, Push, Read, Sender, Way},
     compression::Deflater,
     counters::Counter,
     frame::{Frame, tests::batch},
@@ -116,7 +116,13 @@ impl World {
             newest: vec![("load_1m".into(), count as f64)],
             frame: frame.into_bytes(),
         };
-        let push = Push { sender, facts: None, outside_window: 0, payload: Some(Payload::Named(named)) };
+        let push = Push {
+            sender,
+            facts: None,
+            outside_window: 0,
+            payload: Some(Payload::Named(named)),
+            way: Way::Direct,
+        };
         self.ask(Request::Push(push), now)
     }
 
@@ -301,7 +307,7 @@ fn a_push_of_nothing_checks_the_sender_and_writes_nothing() {
     let mut world = World::new();
     let rows = world.sql.rows_written();
     let sender = Sender::Host { id: host(1), claimed: None };
-    let push = |sender| Push { sender, facts: None, outside_window: 7, payload: None };
+    let push = |sender| Push { sender, facts: None, outside_window: 7, payload: None, way: Way::Direct };
     world.ask(Request::Push(push(sender)), at(0)).unwrap();
     let unknown = Sender::Host { id: host(9), claimed: None };
     assert_eq!(world.ask(Request::Push(push(unknown)), at(0)), Err(ShardError::UnknownHost));

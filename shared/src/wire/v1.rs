@@ -229,6 +229,20 @@ pub struct EnrollReply {
     pub server_ms: TimestampMs,
 }
 
+/// Body of `POST /api/v1/hosts/{host}/move`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveBody {
+    /// Where the host's pushes go from now on.
+    pub shard: u16,
+}
+
+/// Body of `POST /api/v1/hosts/{host}/split`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SplitBody {
+    /// The shards that share the host's series.
+    pub shards: Vec<u16>,
+}
+
 /// How a host is doing, by when it last pushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

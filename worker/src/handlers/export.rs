@@ -40,7 +40,10 @@ const ZSTD_LEVEL: i32 = 3;
 /// start is an error; later, it cuts the reply off.
 pub async fn export(ask: Ask<'_>) -> Result<Reply, ApiError> {
     let mut export = Export::begin(&ask).await?;
-    let first = export.next().await?.unwrap_or_default();
+    let first = match export.next().await? {
+        Some(piece) => piece,
+        None => compressed(&[])?,
+    };
     let rest = stream::try_unfold(export, |mut export| async move {
         match export.next().await {
             Ok(piece) => Ok(piece.map(|piece| (piece, export))),
@@ -205,8 +208,7 @@ impl Lines {
 
     fn compress(&mut self) -> Result<(), ApiError> {
         if !self.text.is_empty() {
-            let frame = instance::with(|instance| instance.deflater.deflate(&self.text, ZSTD_LEVEL));
-            self.frames.extend(frame.map_err(ApiError::internal)?);
+            self.frames.extend(compressed(&self.text)?);
             self.text.clear();
         }
         Ok(())
@@ -216,6 +218,10 @@ impl Lines {
         self.compress()?;
         Ok(self.frames)
     }
+}
+
+fn compressed(text: &[u8]) -> Result<Vec<u8>, ApiError> {
+    instance::with(|instance| instance.deflater.deflate(text, ZSTD_LEVEL)).map_err(ApiError::internal)
 }
 
 #[cfg(test)]

@@ -6,11 +6,11 @@ use crate::{
     reply::Reply,
     store::{
         catalogue::{Catalogue, HostRow, SummaryEntry},
-        shards,
+        placement, shards,
     },
 };
 use edgewatch_engine::{
-    call::{self, HostReport, Request},
+    call::{self, HostReport, Request, ShardError},
     head::ShardNumber,
     registry::HostState,
 };
@@ -43,31 +43,44 @@ pub async fn revoke(ask: Ask<'_>) -> Result<Reply, ApiError> {
 }
 
 async fn change(ask: &Ask<'_>, request: impl Fn(HostId) -> Request) -> Result<Reply, ApiError> {
-    let (id, shard) = one_host(ask).await?;
-    match shards::ask(ask.env, shard, request(id)).await {
-        Ok(_) => Ok(Reply::empty(204)),
-        Err(error) if error.code() == ErrorCode::UnknownHost => {
-            Err(ApiError::new(ErrorCode::NotFound, format!("no host {id}")))
+    let id = one_host(ask).await?;
+    let (lives_on, answer, _) = shards::ask_host(ask.env, id, request(id)).await?;
+    match answer {
+        Ok(_) => {}
+        Err(ShardError::UnknownHost) => {
+            return Err(ApiError::new(ErrorCode::NotFound, format!("no host {id}")));
         }
-        Err(error) => Err(error),
+        Err(error) => return Err(ApiError::of_shard(lives_on, error)),
     }
+    // Its key is dead. Where its series are spread over shards, those list it too.
+    let placements = placement::of_host(ask.env, &id.to_string()).await?;
+    for shard in placements.iter().map(|placement| placement.shard).filter(|shard| *shard != lives_on) {
+        if let Err(error @ ShardError::Storage(_)) =
+            shards::exchange_with(ask.env, shard, request(id)).await?
+        {
+            return Err(ApiError::of_shard(shard, error));
+        }
+    }
+    Ok(Reply::empty(204))
 }
 
 /// The host that the path names, by id or by a name that only one host has.
-async fn one_host(ask: &Ask<'_>) -> Result<(HostId, ShardNumber), ApiError> {
+pub async fn one_host(ask: &Ask<'_>) -> Result<HostId, ApiError> {
     let text = ask.matched.segment.as_deref().unwrap_or_default();
     let no_host = || ApiError::new(ErrorCode::NotFound, format!("no host {text:?}"));
     // By its id a stolen key is stopped without the catalogue.
     if let Ok(id) = text.parse::<HostId>() {
-        return Ok((id, id.home_shard()));
+        return Ok(id);
     }
     let name: HostName = text.parse().map_err(|_| no_host())?;
     let placements = Catalogue::open(ask.env).await?.placements_of(&name).await?;
-    match placements.as_slice() {
-        [] => Err(no_host()),
-        [one] => Ok((one.id, one.shard)),
-        several => {
-            let ids: Vec<_> = several.iter().map(|placement| placement.id.to_string()).collect();
+    let ids: BTreeSet<_> = placements.iter().map(|placement| placement.id).collect();
+    let mut ids = ids.into_iter();
+    match (ids.next(), ids.len()) {
+        (None, _) => Err(no_host()),
+        (Some(only), 0) => Ok(only),
+        (Some(first), _) => {
+            let ids: Vec<_> = std::iter::once(first).chain(ids).map(|id| id.to_string()).collect();
             let message = format!("several hosts are called {text:?}; use an id: {}", ids.join(", "));
             Err(ApiError::new(ErrorCode::InvalidParameter, message))
         }
@@ -85,7 +98,7 @@ async fn listing(ask: &Ask<'_>) -> Result<HostsReply, ApiError> {
     for (shard, answer) in shards::ask_all(ask.env, shards.into_iter().collect(), &Request::Hosts).await {
         match answer {
             Ok(call::Reply::Hosts(reports)) => {
-                hosts.extend(reports.into_iter().map(|report| (report.record.id, reported(report, ask.now))));
+                reports.into_iter().for_each(|report| list_once(&mut hosts, report, ask.now));
             }
             _ => {
                 silent.insert(shard);
@@ -105,6 +118,19 @@ async fn listing(ask: &Ask<'_>) -> Result<HostsReply, ApiError> {
     let mut hosts: Vec<_> = hosts.into_values().collect();
     hosts.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
     Ok(HostsReply { hosts, warnings })
+}
+
+/// A host whose series are spread over shards is listed by each: it was last seen by the latest.
+fn list_once(hosts: &mut BTreeMap<HostId, HostEntry>, report: HostReport, now: TimestampMs) {
+    let id = report.record.id;
+    let mut entry = reported(report, now);
+    if let Some(other) = hosts.remove(&id) {
+        let (older, newer) = if entry.last_seen < other.last_seen { (entry, other) } else { (other, entry) };
+        let revoked = older.revoked || newer.revoked;
+        let newest = older.newest.into_iter().chain(newer.newest.clone()).collect();
+        entry = HostEntry { revoked, newest, ..newer };
+    }
+    hosts.insert(id, entry);
 }
 
 fn reported(report: HostReport, now: TimestampMs) -> HostEntry {

@@ -1,11 +1,8 @@
 //! `POST /api/v1/import`: lines that an export wrote become batches like any other.
 
 use super::{Ask, metrics::named};
-use crate::{api_error::ApiError, auth::Caller, reply::Reply, store::shards};
-use edgewatch_engine::{
-    call::{self, Payload, Push, Request, Sender},
-    head::ShardNumber,
-};
+use crate::{api_error::ApiError, auth::Caller, reply::Reply, store::pushes};
+use edgewatch_engine::call::{Named, Payload, Push, Sender, Way};
 use edgewatch_shared::{
     ErrorCode, HostId,
     token::Scope,
@@ -22,12 +19,16 @@ pub async fn import(ask: Ask<'_>) -> Result<Reply, ApiError> {
     let (batches, outside) = validate_import(lines, window, ask.now)?;
     let mut reply = ImportReply { imported: 0, refused: outside as u64 };
     let senders: Vec<_> = batches.iter().map(|batch| sender(batch, is_admin)).collect::<Result<_, _>>()?;
-    for (batch, (sender, shard)) in batches.iter().zip(senders) {
-        let payload = call::Named { newest: Vec::new(), ..named(&batch.batch)? };
-        let push = Push { sender, facts: None, outside_window: 0, payload: Some(Payload::Named(payload)) };
-        let call::Reply::Pushed(pushed) = shards::ask(ask.env, shard, Request::Push(push)).await? else {
-            return Err(ApiError::internal("a shard answered a push with something else"));
+    for (batch, sender) in batches.iter().zip(senders) {
+        let payload = Named { newest: Vec::new(), ..named(&batch.batch)? };
+        let push = Push {
+            sender,
+            facts: None,
+            outside_window: 0,
+            payload: Some(Payload::Named(payload)),
+            way: Way::Direct,
         };
+        let pushed = pushes::store(ask.env, push).await?;
         reply.imported = reply.imported.saturating_add(pushed.ingested.into());
     }
     Ok(Reply::json(200, &reply))
@@ -44,14 +45,14 @@ fn lines(bytes: &[u8]) -> Result<Vec<ExportLine>, ApiError> {
 }
 
 /// An administrator writes to any host; whoever may push by name writes to hosts that are known by their name only.
-fn sender(batch: &Imported, is_admin: bool) -> Result<(Sender, ShardNumber), ApiError> {
+fn sender(batch: &Imported, is_admin: bool) -> Result<Sender, ApiError> {
     let named = HostId::of_name(&batch.name);
     let id = batch.id.unwrap_or(named);
     if is_admin {
-        return Ok((Sender::Imported { id, name: batch.name.clone() }, id.home_shard()));
+        return Ok(Sender::Imported { id, name: batch.name.clone() });
     }
     if id == named {
-        return Ok((Sender::Named(batch.name.clone()), HostId::NAMED_SHARD));
+        return Ok(Sender::Named(batch.name.clone()));
     }
     let message = format!("host {id} is enrolled: to import its samples needs a token with scope admin");
     Err(ApiError::new(ErrorCode::ForbiddenScope, message))

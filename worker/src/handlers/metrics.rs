@@ -1,16 +1,15 @@
 //! `POST /api/v1/metrics`: a batch as JSON becomes a frame and goes to its shard.
 
 use super::Ask;
-use crate::{api_error::ApiError, auth::Caller, instance, reply::Reply, store::shards};
+use crate::{api_error::ApiError, auth::Caller, instance, reply::Reply, store::pushes};
 use edgewatch_engine::{
-    call::{self, Named, Payload, Push, Request, Sender},
+    call::{Named, Payload, Push, Sender, Way},
     frame::{Frame, FrameError},
-    head::ShardNumber,
     headlines::Headlines,
     series_limit::fingerprint,
 };
 use edgewatch_shared::{
-    Batch, ErrorCode, HostId, HostName, TimestampMs,
+    Batch, ErrorCode, HostName, TimestampMs,
     limits::FACTS_BYTES_MAX,
     validate::validate,
     wire::{Facts, MetricsBody, PushReply},
@@ -23,20 +22,18 @@ pub async fn ingest(ask: Ask<'_>) -> Result<Reply, ApiError> {
     // A batch that names its host in its samples only is of that host all the same.
     body.host = body.host.or_else(|| body.metrics.iter().find_map(|sample| sample.host.clone()));
     let facts = body.facts.take().map(checked_facts).transpose()?;
-    let (sender, shard) = sender(&ask.caller, body.host.as_deref())?;
+    let sender = sender(&ask.caller, body.host.as_deref())?;
     let checked = validate(body, ask.now)?;
     let ingested = checked.batch.sample_count();
     let payload = if ingested > 0 { Some(Payload::Named(named(&checked.batch)?)) } else { None };
     let outside_window = u32::try_from(checked.outside_window).unwrap_or(u32::MAX);
-    let push = Push { sender, facts, outside_window, payload };
-    send(ask.env, shard, push, ask.now).await
+    let push = Push { sender, facts, outside_window, payload, way: Way::Direct };
+    send(ask.env, push, ask.now).await
 }
 
 /// Has a batch made durable, and says what became of it.
-pub async fn send(env: &Env, shard: ShardNumber, push: Push, now: TimestampMs) -> Result<Reply, ApiError> {
-    let call::Reply::Pushed(pushed) = shards::ask(env, shard, Request::Push(push)).await? else {
-        return Err(ApiError::internal("a shard answered a push with something else"));
-    };
+pub async fn send(env: &Env, push: Push, now: TimestampMs) -> Result<Reply, ApiError> {
+    let pushed = pushes::store(env, push).await?;
     let reply = PushReply {
         ingested: pushed.ingested.into(),
         duplicate: pushed.repeated.into(),
@@ -47,11 +44,11 @@ pub async fn send(env: &Env, shard: ShardNumber, push: Push, now: TimestampMs) -
     Ok(Reply::json(202, &reply))
 }
 
-/// Who the batch is from, and where it goes. A host's token names the host, and the shard compares what the body
+/// Who the batch is from. A host's token names the host, and the shard compares what the body
 /// says; a static token leaves it to the body.
-pub fn sender(caller: &Caller, claimed: Option<&str>) -> Result<(Sender, ShardNumber), ApiError> {
+pub fn sender(caller: &Caller, claimed: Option<&str>) -> Result<Sender, ApiError> {
     if let Caller::Host(id) = caller {
-        return Ok((Sender::Host { id: *id, claimed: claimed.map(ToOwned::to_owned) }, id.home_shard()));
+        return Ok(Sender::Host { id: *id, claimed: claimed.map(ToOwned::to_owned) });
     }
     let name = claimed.unwrap_or_default().parse::<HostName>().map_err(|error| {
         ApiError::new(
@@ -59,7 +56,7 @@ pub fn sender(caller: &Caller, claimed: Option<&str>) -> Result<(Sender, ShardNu
             format!("with a static token the body says whose samples these are: {error}"),
         )
     })?;
-    Ok((Sender::Named(name), HostId::NAMED_SHARD))
+    Ok(Sender::Named(name))
 }
 
 pub fn checked_facts(facts: Facts) -> Result<Facts, ApiError> {

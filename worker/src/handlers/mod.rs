@@ -6,6 +6,7 @@ mod health;
 mod hosts;
 mod import;
 mod metrics;
+mod moves;
 mod parameters;
 mod push;
 mod query;
@@ -76,6 +77,8 @@ pub async fn handle(ask: Ask<'_>) -> Result<Reply, ApiError> {
         Endpoint::Hosts => hosts::list(ask).await,
         Endpoint::DeleteHost => hosts::delete(ask).await,
         Endpoint::RevokeHost => hosts::revoke(ask).await,
+        Endpoint::MoveHost => moves::move_host(ask).await,
+        Endpoint::SplitHost => moves::split_host(ask).await,
         Endpoint::Enroll => enroll::enroll(ask).await,
         Endpoint::Health => Ok(health::health(&ask)),
         Endpoint::Ready => health::ready(ask).await,

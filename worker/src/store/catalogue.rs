@@ -123,11 +123,11 @@ impl Catalogue {
         self.rows("SELECT id, name, revoked, facts, tags FROM hosts ORDER BY name, id", &[]).await
     }
 
-    /// Where data of hosts of this name is. A host pushed by name counts only where none is enrolled under it:
+    /// Where data of hosts of this name is, the shard that a host came to last the last. A host pushed by name counts only where none is enrolled under it:
     /// whoever may push by name must not write into the answers of an enrolled host.
     pub async fn placements_of(&self, name: &HostName) -> Result<Vec<Placement>, ApiError> {
-        let select = "SELECT DISTINCT p.source AS id, p.shard FROM hosts h JOIN placements p ON p.source = h.id \
-                      WHERE h.name = ?1";
+        let select = "SELECT p.source AS id, p.shard FROM hosts h JOIN placements p ON p.source = h.id \
+                      WHERE h.name = ?1 GROUP BY p.source, p.shard ORDER BY max(p.from_ms)";
         let mut placements = self.rows::<Placement>(select, &[name.as_str().into()]).await?;
         let named = HostId::of_name(name);
         if placements.iter().any(|placement| placement.id != named) {
@@ -147,8 +147,9 @@ impl Catalogue {
             name: HostName,
             shard: ShardNumber,
         }
-        let select = "SELECT DISTINCT h.id, h.name, p.shard FROM hosts h JOIN placements p ON p.source = h.id \
-                      WHERE ?1 = '' OR h.id = ?1 OR h.name = ?1 ORDER BY h.id, p.shard";
+        let select = "SELECT h.id, h.name, p.shard FROM hosts h JOIN placements p ON p.source = h.id \
+                      WHERE ?1 = '' OR h.id = ?1 OR h.name = ?1 \
+                      GROUP BY h.id, h.name, p.shard ORDER BY h.id, max(p.from_ms)";
         let mut placed: BTreeMap<_, Vec<ShardNumber>> = BTreeMap::new();
         for row in self.rows::<Row>(select, &[host.unwrap_or_default().into()]).await? {
             placed.entry((row.id, row.name)).or_default().push(row.shard);
@@ -156,15 +157,32 @@ impl Catalogue {
         Ok(placed)
     }
 
-    /// Where data of the host with this id is.
+    /// Where data of the host with this id is, the shard that it came to last the last.
     pub async fn placements_of_id(&self, id: HostId) -> Result<Vec<Placement>, ApiError> {
-        let select = "SELECT DISTINCT source AS id, shard FROM placements WHERE source = ?1";
+        let select = "SELECT source AS id, shard FROM placements WHERE source = ?1 \
+                      GROUP BY shard ORDER BY max(from_ms)";
         let mut placements = self.rows::<Placement>(select, &[id.to_string().into()]).await?;
         if placements.is_empty() && id.home_shard() == HostId::NAMED_SHARD {
             // It may have been pushed by name so lately that nobody has told us of it.
             placements.push(Placement { id, shard: HostId::NAMED_SHARD });
         }
         Ok(placements)
+    }
+
+    /// Notes that what a host sends from now on is on these shards, each with its part of the series.
+    pub async fn place(
+        &self,
+        host: HostId,
+        shards: &[(ShardNumber, String)],
+        from: TimestampMs,
+    ) -> Result<(), ApiError> {
+        let place =
+            "INSERT OR IGNORE INTO placements (source, shard, from_ms, hash_range) VALUES (?1, ?2, ?3, ?4)";
+        let statement = |(shard, part): &(ShardNumber, String)| {
+            let values = [host.to_string().into(), (*shard).into(), number(from.0), part.as_str().into()];
+            self.bound(place, &values)
+        };
+        self.write(shards.iter().map(statement).collect::<Result<_, _>>()?).await
     }
 
     /// Every shard that has ever been given a host.
@@ -185,6 +203,7 @@ impl Catalogue {
             hosts: usize,
         }
         let select = "SELECT p.shard, count(*) AS hosts FROM hosts h JOIN placements p ON p.source = h.id \
+                      AND p.from_ms = (SELECT max(from_ms) FROM placements WHERE source = h.id) \
                       WHERE h.revoked = 0 GROUP BY p.shard";
         let rows = self.rows::<Row>(select, &[]).await?;
         Ok(rows.into_iter().map(|row| (row.shard, row.hosts)).collect())
@@ -298,8 +317,9 @@ impl Catalogue {
             json(&host.facts)?.into(),
             json(&host.tags)?.into(),
         ];
-        let place =
-            "INSERT OR IGNORE INTO placements (source, shard, from_ms, hash_range) VALUES (?1, ?2, ?3, '')";
+        // One that moved here was given its placement by whoever moved it.
+        let place = "INSERT INTO placements (source, shard, from_ms, hash_range) SELECT ?1, ?2, ?3, '' \
+                     WHERE NOT EXISTS (SELECT 1 FROM placements WHERE source = ?1 AND shard = ?2)";
         Ok(vec![
             self.bound(upsert, &values)?,
             self.bound(place, &[id, shard.into(), number(host.enrolled.0)])?,

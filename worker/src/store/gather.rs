@@ -10,14 +10,21 @@ use edgewatch_engine::{
     planner::{self, Cost},
     query::{Evaluated, TooManySamples},
 };
-use edgewatch_shared::{ErrorCode, TimestampMs, limits::QUERY_MS_MAX};
+use edgewatch_shared::{ErrorCode, HostId, TimestampMs, limits::QUERY_MS_MAX};
 use futures_util::{StreamExt, stream};
+use std::collections::BTreeSet;
 use worker::Env;
 
 /// Objects fetched at the same time; an isolate may have six connections open.
 const OBJECTS_AT_ONCE: usize = 6;
 /// Shards read at the same time: each may answer with as many samples as a query may hold.
 const SHARDS_AT_ONCE: usize = 4;
+
+/// Rounds of shards that name further shards: a chain of moves is named whole by every shard of it.
+const ROUNDS_MAX: usize = 4;
+
+/// An object, what is read of it, and the place of its shard among those that were asked.
+type InObject = (usize, Read, BlockEntry);
 
 /// A piece of what was found.
 pub enum Found {
@@ -49,20 +56,21 @@ impl<'a> Gathering<'a> {
         reads: Vec<(ShardNumber, Read)>,
         take: &mut dyn FnMut(Found) -> Result<(), TooManySamples>,
     ) -> Result<(), ApiError> {
-        let objects = self.of_shards(reads, take).await?;
+        let objects = self.of_all_shards(reads, take).await?;
         planner::check_objects(objects.len())?;
         let opened = self.opened(objects).await?;
         let cost =
-            opened.iter().fold(Cost::default(), |cost, (read, object)| cost.with(object.entries(), read));
+            opened.iter().fold(Cost::default(), |cost, (_, read, object)| cost.with(object.entries(), read));
         cost.check()?;
         let mut parts = stream::iter(opened)
-            .map(|(read, object)| async move { object.parts(&read).await })
+            .map(|(order, read, object)| async move { (order, object.parts(&read).await) })
             .buffered(OBJECTS_AT_ONCE);
-        while let Some(found) = parts.next().await {
+        while let Some((order, found)) = parts.next().await {
             for part in self.whole(found)?.unwrap_or_default() {
                 if let Some(part) = self.whole(part)? {
                     take(Found::Part(part))?;
                 }
+                take(Found::Part(ranked(order, part)))?;
             }
             if self.is_late()? {
                 break;
@@ -71,39 +79,75 @@ impl<'a> Gathering<'a> {
         Ok(())
     }
 
-    /// Takes what the shards hold themselves, and returns the objects that hold the rest.
-    async fn of_shards(
+    /// Asks the shards, and those that they name: a shard knows where else a host's samples are.
+    async fn of_all_shards(
         &mut self,
         reads: Vec<(ShardNumber, Read)>,
         take: &mut dyn FnMut(Found) -> Result<(), TooManySamples>,
-    ) -> Result<Vec<(Read, BlockEntry)>, ApiError> {
-        let env = self.env;
-        let mut replies = stream::iter(reads)
-            .map(|(shard, read)| async move { (read.clone(), of_shard(env, shard, read).await) })
-            .buffered(SHARDS_AT_ONCE);
+    ) -> Result<Vec<InObject>, ApiError> {
+        let mut asked: BTreeSet<(ShardNumber, HostId)> = BTreeSet::new();
         let mut objects = Vec::new();
-        while let Some((read, reply)) = replies.next().await {
+        let mut round = reads;
+        let mut order: usize = 0;
+        for _ in 0..ROUNDS_MAX {
+            for (shard, read) in &round {
+                asked.extend(read.hosts.iter().map(|host| (*shard, *host)));
+            }
+            let ordered = (order..).zip(round).collect::<Vec<_>>();
+            order = order.saturating_add(ordered.len());
+            let (found, elsewhere) = self.of_shards(ordered, take).await?;
+            objects.extend(found);
+            round = elsewhere;
+            round.retain_mut(|(shard, read)| {
+                read.hosts.retain(|host| asked.insert((*shard, *host)));
+                !read.hosts.is_empty()
+            });
+            if round.is_empty() {
+                return Ok(objects);
+            }
+        }
+        Err(ApiError::internal("shards name ever more shards"))
+    }
+
+    /// Takes what the shards hold themselves, and returns the objects that hold the rest, and what other shards are to
+    /// be asked.
+    async fn of_shards(
+        &mut self,
+        reads: Vec<(usize, (ShardNumber, Read))>,
+        take: &mut dyn FnMut(Found) -> Result<(), TooManySamples>,
+    ) -> Result<(Vec<InObject>, Vec<(ShardNumber, Read)>), ApiError> {
+        let env = self.env;
+        let mut replies =
+            stream::iter(reads)
+                .map(|(order, (shard, read))| async move {
+                    (order, read.clone(), of_shard(env, shard, read).await)
+                })
+                .buffered(SHARDS_AT_ONCE);
+        let (mut objects, mut elsewhere) = (Vec::new(), Vec::new());
+        while let Some((order, read, reply)) = replies.next().await {
             let Some(reply) = self.whole(reply)? else { continue };
             self.warnings.extend(reply.warnings);
-            reply.parts.into_iter().try_for_each(|part| take(Found::Part(part)))?;
+            reply.parts.into_iter().try_for_each(|part| take(Found::Part(ranked(order, part))))?;
             reply.evaluated.into_iter().try_for_each(|cells| take(Found::Evaluated(cells)))?;
-            objects.extend(reply.objects.into_iter().map(|object| (read.clone(), object)));
+            objects.extend(reply.objects.into_iter().map(|object| (order, read.clone(), object)));
+            let hosts = reply.elsewhere.into_iter();
+            elsewhere.extend(hosts.map(|(shard, host)| (shard, Read { hosts: vec![host], ..read.clone() })));
             if self.is_late()? {
                 break;
             }
         }
-        Ok(objects)
+        Ok((objects, elsewhere))
     }
 
     async fn opened(
         &mut self,
-        objects: Vec<(Read, BlockEntry)>,
-    ) -> Result<Vec<(Read, objects::Opened)>, ApiError> {
+        objects: Vec<InObject>,
+    ) -> Result<Vec<(usize, Read, objects::Opened)>, ApiError> {
         let env = self.env;
         let mut indexes = stream::iter(objects)
-            .map(
-                |(read, object)| async move { objects::open(env, object).await.map(|opened| (read, opened)) },
-            )
+            .map(|(order, read, object)| async move {
+                objects::open(env, object).await.map(|opened| (order, read, opened))
+            })
             .buffered(OBJECTS_AT_ONCE);
         let mut opened = Vec::new();
         while let Some(object) = indexes.next().await {
@@ -146,6 +190,10 @@ impl<'a> Gathering<'a> {
             }
         }
     }
+}
+
+fn ranked(order: usize, part: Part) -> Part {
+    Part { rank: planner::rank_among_shards(order, part.rank), ..part }
 }
 
 async fn of_shard(env: &Env, shard: ShardNumber, read: Read) -> Result<ReadReply, ApiError> {

@@ -6,4 +6,5 @@ pub mod catalogue;
 pub mod gather;
 pub mod objects;
 pub mod placement;
+pub mod pushes;
 pub mod shards;

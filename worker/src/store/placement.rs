@@ -4,7 +4,6 @@ use super::catalogue::{Catalogue, Placement};
 use crate::api_error::ApiError;
 use edgewatch_engine::head::ShardNumber;
 use edgewatch_shared::{ErrorCode, HostId, HostName};
-use std::collections::BTreeMap;
 use worker::Env;
 
 /// Where a host's data is: by its id, or of all that ever had its name.
@@ -32,11 +31,14 @@ async fn of_id(env: &Env, id: HostId) -> Vec<Placement> {
     known.unwrap_or_else(|_| vec![Placement { id, shard: id.home_shard() }])
 }
 
-/// The hosts of each shard.
-pub fn by_shard(placements: impl IntoIterator<Item = Placement>) -> BTreeMap<ShardNumber, Vec<HostId>> {
-    let mut shards: BTreeMap<ShardNumber, Vec<HostId>> = BTreeMap::new();
-    for placement in placements {
-        shards.entry(placement.shard).or_default().push(placement.id);
+/// The hosts of each shard, in the order of the placements.
+pub fn by_shard(placements: impl IntoIterator<Item = Placement>) -> Vec<(ShardNumber, Vec<HostId>)> {
+    let mut shards: Vec<(ShardNumber, Vec<HostId>)> = Vec::new();
+    for Placement { id, shard } in placements {
+        match shards.iter_mut().find(|(other, _)| *other == shard) {
+            Some((_, hosts)) => hosts.push(id),
+            None => shards.push((shard, vec![id])),
+        }
     }
     shards
 }

@@ -2,25 +2,89 @@
 
 use crate::{api_error::ApiError, counting};
 use edgewatch_engine::{
-    call::{self, Call, Reply, Request, ShardError},
+    call::{self, Call, Reply, Request, ShardError, Way},
+    counters::Counters,
     head::ShardNumber,
+    moves::Destination,
 };
-use edgewatch_shared::ErrorCode;
+use edgewatch_shared::{ErrorCode, HostId};
 use futures_util::{StreamExt, stream};
 use worker::{Env, Method, RequestInit, js_sys::Uint8Array};
 
 /// Shards asked at the same time.
 const CONCURRENCY: usize = 6;
+/// How often a call is sent on. A move sends pushes straight from the home shard, so more than one only happens where
+/// moves were cut off.
+const HOPS_MAX: usize = 4;
 
 /// Asks a shard, handing on what this instance has counted.
 pub async fn ask(env: &Env, shard: ShardNumber, request: Request) -> Result<Reply, ApiError> {
+    exchange_with(env, shard, request).await?.map_err(|error| ApiError::of_shard(shard, error))
+}
+
+/// The same, with what the shard refuses as it says it.
+pub async fn exchange_with(
+    env: &Env,
+    shard: ShardNumber,
+    request: Request,
+) -> Result<Result<Reply, ShardError>, ApiError> {
     let counted = counting::take();
     let call = Call { counted, request };
     let answer = exchange(env, shard, &call).await;
     if answer.is_err() {
         counting::give_back(&call.counted);
     }
-    answer?.map_err(|error| ApiError::of_shard(shard, error))
+    answer
+}
+
+/// Asks the shard that a host lives on: the one that its id says, or where that one says that it was moved. Returns
+/// that shard's number, its answer or refusal, and the request.
+pub async fn ask_host(
+    env: &Env,
+    host: HostId,
+    request: Request,
+) -> Result<(ShardNumber, Result<Reply, ShardError>, Request), ApiError> {
+    let mut call = Call { counted: counting::take(), request };
+    let mut at = host.home_shard();
+    let mut asked = Vec::new();
+    // Each shard once, and once more where a move is carried on.
+    while asked.len() <= HOPS_MAX {
+        let answer = exchange(env, at, &call).await;
+        if answer.is_err() {
+            counting::give_back(&call.counted);
+        }
+        call.counted = Counters::default();
+        match answer? {
+            Err(ShardError::Moved(to)) => {
+                if asked.contains(&to) {
+                    // It sends back to where the host has not arrived.
+                    carry_on(env, host, at, to).await?;
+                }
+                asked.push(at);
+                at = to;
+                if let Request::Push(push) = &mut call.request {
+                    push.way = Way::SentOn;
+                }
+            }
+            Err(ShardError::UnknownHost) if asked.last().is_some_and(|before| *before != at) => {
+                let before = asked.last().copied().unwrap_or(at);
+                carry_on(env, host, before, at).await?;
+                asked.push(at);
+            }
+            answer => return Ok((at, answer, call.request)),
+        }
+    }
+    let what = format!("host {host}: each of {asked:?} says that it is on another shard; none");
+    Err(ApiError::unavailable(ErrorCode::ShardUnavailable, &what, "a move that was cut off"))
+}
+
+/// Finishes a move that was cut off after the host left: what it left with is still there.
+async fn carry_on(env: &Env, host: HostId, from: ShardNumber, to: ShardNumber) -> Result<(), ApiError> {
+    let leave = Request::Leave { host, to: Destination::Shard(to) };
+    match ask(env, from, leave).await? {
+        Reply::Left(Some(luggage)) => ask(env, to, Request::Arrive(luggage)).await.map(|_| ()),
+        _ => Ok(()),
+    }
 }
 
 /// Asks several shards the same, a few at a time; answers come as they arrive.

@@ -1,0 +1,123 @@
+//! Hosts that were moved to or from a shard, or spread over several: one row a host, only for those.
+//!
+//! A move has a number that grows with every move of its host, so that a step that is done again, or too late,
+//! changes nothing. The shard that a host leaves keeps what it left with until it is left again: whoever finds that
+//! it has not arrived can carry it on.
+
+use crate::{
+    head::ShardNumber,
+    registry::HostRecord,
+    sql::{Sql, SqlError, Value, columns},
+    streams::Stream,
+};
+use edgewatch_shared::{HostId, wire::push::StreamId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Where a host goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Destination {
+    /// To one shard, with all of its series.
+    Shard(ShardNumber),
+    /// To several, each series to the one that its fingerprint says.
+    Shards(Vec<ShardNumber>),
+}
+
+/// What a host takes along.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Luggage {
+    /// The move's number.
+    pub number: u64,
+    /// What is known of it.
+    pub record: HostRecord,
+    /// Which readings of which stream are stored: what is sent again after the move is known again.
+    pub streams: Vec<(StreamId, Stream)>,
+    /// Every shard that it was on, in order: its samples stay there.
+    pub trail: Vec<ShardNumber>,
+}
+
+/// What a shard knows of a host that was moved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Whereabouts {
+    /// It came, and is here.
+    Here {
+        /// The number of the move that brought it.
+        number: u64,
+        /// The shards that it was on before.
+        trail: Vec<ShardNumber>,
+    },
+    /// It left.
+    Left {
+        /// Where to.
+        to: Destination,
+        /// What it left with.
+        luggage: Luggage,
+    },
+}
+
+impl Whereabouts {
+    /// The number of the host's last move as far as this shard knows.
+    pub fn number(&self) -> u64 {
+        match self {
+            Self::Here { number, .. } => *number,
+            Self::Left { luggage, .. } => luggage.number,
+        }
+    }
+
+    /// The other shards that hold samples of the host.
+    pub fn others(&self) -> Vec<ShardNumber> {
+        match self {
+            Self::Here { trail, .. } => trail.clone(),
+            Self::Left { to: Destination::Shard(shard), luggage } => [&luggage.trail[..], &[*shard]].concat(),
+            Self::Left { to: Destination::Shards(shards), luggage } => [&luggage.trail[..], shards].concat(),
+        }
+    }
+}
+
+/// Hosts that were moved, held in memory as they are stored.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Moves {
+    hosts: BTreeMap<HostId, Whereabouts>,
+}
+
+impl Moves {
+    /// Creates the table and reads it.
+    pub fn open(sql: &impl Sql) -> Result<Self, SqlError> {
+        sql.exec("CREATE TABLE IF NOT EXISTS moves (host BLOB PRIMARY KEY, data BLOB) WITHOUT ROWID", &[])?;
+        let mut hosts = BTreeMap::new();
+        for row in sql.exec("SELECT host, data FROM moves", &[])? {
+            let [host, data] = columns(row)?;
+            let host = HostId::from_bytes(&host.blob()?).map_err(|error| SqlError(error.to_string()))?;
+            let whereabouts = postcard::from_bytes(&data.blob()?)
+                .map_err(|error| SqlError(format!("move of host {host}: {error}")))?;
+            hosts.insert(host, whereabouts);
+        }
+        Ok(Self { hosts })
+    }
+
+    /// What is known of a host; `None` if it was never moved.
+    pub fn get(&self, host: HostId) -> Option<&Whereabouts> {
+        self.hosts.get(&host)
+    }
+
+    /// Where a host's pushes go instead of here.
+    pub fn destination(&self, host: HostId) -> Option<&Destination> {
+        match self.hosts.get(&host) {
+            Some(Whereabouts::Left { to, .. }) => Some(to),
+            _ => None,
+        }
+    }
+
+    /// Stores what is known of a host: 1 row.
+    pub fn store(sql: &impl Sql, host: HostId, whereabouts: &Whereabouts) -> Result<(), SqlError> {
+        let data = postcard::to_allocvec(whereabouts).map_err(|error| SqlError(error.to_string()))?;
+        let upsert =
+            "INSERT INTO moves (host, data) VALUES (?1, ?2) ON CONFLICT (host) DO UPDATE SET data = ?2";
+        sql.exec(upsert, &[Value::Blob(host.as_bytes().to_vec()), Value::Blob(data)]).map(|_| ())
+    }
+
+    /// Takes over what was stored.
+    pub fn remember(&mut self, host: HostId, whereabouts: Whereabouts) {
+        self.hosts.insert(host, whereabouts);
+    }
+}

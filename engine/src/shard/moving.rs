@@ -1,0 +1,108 @@
+//! Hosts that leave for another shard, and hosts that arrive. What was stored stays where it is.
+
+use super::{Shard, in_transaction};
+use crate::{
+    call::ShardError,
+    head::ShardNumber,
+    moves::{Destination, Luggage, Moves, Whereabouts},
+    registry::{HostRecord, HostState, Registry},
+    sql::Sql,
+};
+use edgewatch_shared::HostId;
+
+impl<S: Sql> Shard<S> {
+    /// Lets a host go, and returns what it takes along; `None` if it is where it is to go. From now on its pushes are
+    /// sent on. Done again, it returns the same.
+    pub(super) fn leave(&mut self, host: HostId, to: Destination) -> Result<Option<Luggage>, ShardError> {
+        let known = self.moves.get(host);
+        if let Some(Whereabouts::Left { to: before, luggage }) = known {
+            return if *before == to { Ok(Some(luggage.clone())) } else { Err(went(before)) };
+        }
+        let record = self.registry.get(host).filter(|record| record.state != HostState::Deleted);
+        let record = record.ok_or(ShardError::UnknownHost)?.clone();
+        if to == Destination::Shard(self.number) {
+            return Ok(None);
+        }
+        let mut trail: Vec<ShardNumber> = known.map(Whereabouts::others).unwrap_or_default();
+        trail.retain(|shard| *shard != self.number);
+        trail.push(self.number);
+        let number = known.map_or(0, Whereabouts::number).saturating_add(1);
+        let luggage = Luggage { number, record, streams: self.streams.of(host), trail };
+        // Spread over shards, it stays listed here, where its pushes come first.
+        let stays = matches!(to, Destination::Shards(_));
+        let left = Whereabouts::Left { to, luggage: luggage.clone() };
+        let sql = &self.sql;
+        in_transaction(sql, || {
+            Moves::store(sql, host, &left)?;
+            if !stays {
+                Registry::delete(sql, host)?;
+            }
+            Ok(())
+        })?;
+        self.moves.remember(host, left);
+        if !stays {
+            self.registry.forget(host);
+        }
+        self.newest = None;
+        Ok(Some(luggage))
+    }
+
+    /// Takes a host in. One that has come already, or gone on since, is let be.
+    pub(super) fn arrive(&mut self, luggage: Luggage) -> Result<(), ShardError> {
+        let host = luggage.record.id;
+        let known = self.moves.get(host);
+        // A host that was spread from here over several shards is known here, also if this is one of them.
+        if known.is_some_and(|known| known.number() >= luggage.number) {
+            return Ok(());
+        }
+        let mut trail = luggage.trail;
+        trail.retain(|shard| *shard != self.number);
+        let here = Whereabouts::Here { number: luggage.number, trail };
+        let record = HostRecord { catalogued: false, ..luggage.record };
+        self.streams.take_in(host, luggage.streams);
+        let (sql, streams) = (&self.sql, &mut self.streams);
+        in_transaction(sql, || {
+            Moves::store(sql, host, &here)?;
+            Registry::store(sql, &record)?;
+            Ok(streams.store(sql)?)
+        })?;
+        self.moves.remember(host, here);
+        self.registry.remember(record);
+        self.newest = None;
+        Ok(())
+    }
+
+    /// Sends pushes straight to where a host has arrived by now, if they were sent to a shard in between.
+    pub(super) fn redirect(&mut self, host: HostId, number: u64, to: ShardNumber) -> Result<(), ShardError> {
+        let Some(Whereabouts::Left { luggage, .. }) = self.moves.get(host) else { return Ok(()) };
+        if luggage.number >= number {
+            return Ok(());
+        }
+        let luggage = Luggage { number, ..luggage.clone() };
+        let left = Whereabouts::Left { to: Destination::Shard(to), luggage };
+        Moves::store(&self.sql, host, &left)?;
+        self.moves.remember(host, left);
+        Ok(())
+    }
+
+    /// The number of the last move of a host that lives here.
+    pub(super) fn locate(&self, host: HostId) -> Result<u64, ShardError> {
+        self.check_is_here(host)?;
+        if !self.registry.is_listed(host) {
+            return Err(ShardError::UnknownHost);
+        }
+        Ok(self.moves.get(host).map_or(0, Whereabouts::number))
+    }
+
+    /// Refuses what is for a host that has left, and says where it is.
+    pub(super) fn check_is_here(&self, host: HostId) -> Result<(), ShardError> {
+        self.moves.destination(host).map_or(Ok(()), |to| Err(went(to)))
+    }
+}
+
+fn went(to: &Destination) -> ShardError {
+    match to {
+        Destination::Shard(shard) => ShardError::Moved(*shard),
+        Destination::Shards(shards) => ShardError::Split(shards.clone()),
+    }
+}

@@ -1,0 +1,124 @@
+//! A push of a host whose series are spread over several shards, taken apart: each series goes to the shard that its
+//! fingerprint says, every part under the identity of the whole.
+
+use crate::{
+    call::{Listed, Named, Payload, Push, ShardError, Way},
+    dictionaries::Dictionary,
+    frame,
+    head::ShardNumber,
+    headlines::Headlines,
+    series_limit::{Fingerprint, fingerprint},
+    shard::Instance,
+};
+use edgewatch_shared::{
+    Sample, Series,
+    limits::{BATCH_SAMPLES_MAX, HOST_SERIES_MAX},
+    series::SeriesSamples,
+    wire::push::{DictionaryId, decode_columns, encode_columns, encode_series},
+};
+use std::{collections::BTreeMap, rc::Rc};
+
+/// The shard of a series.
+fn shard_of(series: Fingerprint, shards: &[ShardNumber]) -> Option<ShardNumber> {
+    let count = u64::try_from(shards.len()).ok()?;
+    let at = usize::try_from(series.checked_rem(count)?).ok()?;
+    shards.get(at).copied()
+}
+
+/// The parts of a push, by shard; a shard without any of its samples gets none. A push that names a series list which
+/// this instance does not know is refused as by a shard: sent again with its list, it is known from then on.
+pub fn parts(
+    push: Push,
+    shards: &[ShardNumber],
+    instance: &mut Instance,
+) -> Result<Vec<(ShardNumber, Push)>, ShardError> {
+    let payloads = match push.payload {
+        None => shards.iter().map(|shard| (*shard, None)).collect(),
+        Some(Payload::Named(named)) => parts_of_named(&named, shards, instance)?,
+        Some(Payload::Listed(listed)) => parts_of_listed(listed, shards, instance)?,
+    };
+    let mut outside_window = push.outside_window;
+    let part = |(shard, payload)| {
+        // Counted once.
+        let outside_window = std::mem::take(&mut outside_window);
+        let (sender, facts) = (push.sender.clone(), push.facts.clone());
+        (shard, Push { sender, facts, outside_window, payload, way: Way::Part })
+    };
+    Ok(payloads.into_iter().map(part).collect())
+}
+
+type Payloads = BTreeMap<ShardNumber, Option<Payload>>;
+
+fn parts_of_named(
+    batch: &Named,
+    shards: &[ShardNumber],
+    instance: &mut Instance,
+) -> Result<Payloads, ShardError> {
+    let corrupt = |error: &dyn std::fmt::Display| ShardError::Corrupt(error.to_string());
+    let all = frame::decode(&batch.frame, &mut instance.inflater).map_err(|error| corrupt(&error))?;
+    let mut by_shard: BTreeMap<ShardNumber, Vec<SeriesSamples>> = BTreeMap::new();
+    for entry in all {
+        if let Some(shard) = shard_of(fingerprint(&entry.series), shards) {
+            by_shard.entry(shard).or_default().push(entry);
+        }
+    }
+    let mut payloads = Payloads::new();
+    for (shard, series) in by_shard {
+        let headlines = Headlines::of(series.iter().map(|entry| &entry.series));
+        let newest = headlines.values(|at| Some(series.get(at)?.samples.last()?.value));
+        let named = Named {
+            samples: count(series.iter().map(|entry| entry.samples.len())),
+            series: series.iter().map(|entry| fingerprint(&entry.series)).collect(),
+            newest: if batch.newest.is_empty() { Vec::new() } else { newest },
+            frame: frame::encode_series(&series, &mut instance.deflater).map_err(|error| corrupt(&error))?,
+        };
+        payloads.insert(shard, Some(Payload::Named(named)));
+    }
+    Ok(payloads)
+}
+
+fn parts_of_listed(
+    push: Listed,
+    shards: &[ShardNumber],
+    instance: &mut Instance,
+) -> Result<Payloads, ShardError> {
+    let list = match push.series {
+        Some(series) => {
+            let list = Rc::new(Dictionary::new(series));
+            instance.dictionaries.keep(push.dictionary, &list);
+            list
+        }
+        None => instance.dictionaries.cached(push.dictionary).ok_or(ShardError::UnknownDictionary)?,
+    };
+    let columns = decode_columns(&push.columns, HOST_SERIES_MAX, BATCH_SAMPLES_MAX)
+        .map_err(|error| ShardError::Corrupt(error.to_string()))?;
+    if columns.len() != list.series().len() {
+        let (columns, series) = (columns.len() as u64, list.series().len() as u64);
+        return Err(ShardError::Shape { columns, series });
+    }
+    let mut by_shard: BTreeMap<ShardNumber, (Vec<Series>, Vec<Vec<Sample>>)> = BTreeMap::new();
+    for (series, samples) in list.series().iter().zip(columns) {
+        if let Some(shard) = shard_of(fingerprint(series), shards) {
+            let (all_series, all_samples) = by_shard.entry(shard).or_default();
+            all_series.push(series.clone());
+            all_samples.push(samples);
+        }
+    }
+    by_shard.retain(|_, (_, samples)| samples.iter().any(|samples| !samples.is_empty()));
+    let part = |(shard, (series, samples)): (ShardNumber, (Vec<Series>, Vec<Vec<Sample>>))| {
+        let listed = Listed {
+            samples: count(samples.iter().map(Vec::len)),
+            identity: push.identity,
+            dictionary: DictionaryId::of(&encode_series(&series)),
+            newest: samples.iter().map(|samples| samples.last().map(|sample| sample.value)).collect(),
+            columns: encode_columns(&samples),
+            series: Some(series),
+        };
+        (shard, Some(Payload::Listed(listed)))
+    };
+    Ok(by_shard.into_iter().map(part).collect())
+}
+
+fn count(lengths: impl Iterator<Item = usize>) -> u32 {
+    u32::try_from(lengths.fold(0, usize::saturating_add)).unwrap_or(u32::MAX)
+}
