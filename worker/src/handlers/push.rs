@@ -3,7 +3,7 @@
 use super::{Ask, metrics};
 use crate::{api_error::ApiError, reply::Reply};
 use edgewatch_engine::{
-    call::{Listed, Payload, Push},
+    call::{Listed, Payload, Push, Way},
     streams::Identity,
 };
 use edgewatch_shared::{
@@ -22,7 +22,7 @@ pub async fn ingest(ask: Ask<'_>) -> Result<Reply, ApiError> {
     let frame: PushFrame = ask
         .body
         .with_bytes(|bytes| decode(bytes).map_err(|error| ApiError::new(error.code(), error.to_string())))?;
-    let (sender, shard) = metrics::sender(&ask.caller, frame.host.as_deref())?;
+    let sender = metrics::sender(&ask.caller, frame.host.as_deref())?;
     let checked = validate_push(frame, ask.now)?;
     let facts = checked.facts.map(metrics::checked_facts).transpose()?;
     let identity = Identity {
@@ -33,8 +33,8 @@ pub async fn ingest(ask: Ask<'_>) -> Result<Reply, ApiError> {
     };
     let payload = Some(Payload::Listed(listed(&checked.batch, identity)));
     let outside_window = u32::try_from(checked.outside_window).unwrap_or(u32::MAX);
-    let push = Push { sender, facts, outside_window, payload };
-    metrics::send(ask.env, shard, push, ask.now).await
+    let push = Push { sender, facts, outside_window, payload, way: Way::Direct };
+    metrics::send(ask.env, push, ask.now).await
 }
 
 fn listed(batch: &ListedBatch, identity: Identity) -> Listed {
