@@ -27,8 +27,10 @@ pub struct Faults {
     pub r2: bool,
     /// Milliseconds that each object takes to be stored.
     pub r2_wait_ms: u64,
-    /// A shard that does not answer.
+    /// A shard that does not answer…
     pub shard: Option<u16>,
+    /// …after so many more calls.
+    pub spared: u32,
 }
 
 impl Client {
@@ -71,9 +73,10 @@ impl Client {
     /// Makes stores fail or wait from now on, and the others work.
     #[track_caller]
     pub fn set_faults(&self, faults: Faults) {
-        let Faults { d1, r2, r2_wait_ms, shard } = faults;
+        let Faults { d1, r2, r2_wait_ms, shard, spared } = faults;
         let shard = shard.map_or_else(String::new, |shard| shard.to_string());
-        self.hook("POST", &format!("fail?d1={d1}&r2={r2}&r2_wait_ms={r2_wait_ms}&shard={shard}"));
+        let shard = format!("shard={shard}&spared={spared}");
+        self.hook("POST", &format!("fail?d1={d1}&r2={r2}&r2_wait_ms={r2_wait_ms}&{shard}"));
     }
 
     /// Lowers the quotas of what pushes spend; `None` puts them back.

@@ -15,7 +15,7 @@ use edgewatch_shared::{
 };
 use std::fs;
 
-const NONE: Faults = Faults { d1: false, r2: false, r2_wait_ms: 0, shard: None };
+const NONE: Faults = Faults { d1: false, r2: false, r2_wait_ms: 0, shard: None, spared: 0 };
 const NO_D1: Faults = Faults { d1: true, ..NONE };
 const NO_R2: Faults = Faults { r2: true, ..NONE };
 

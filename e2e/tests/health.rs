@@ -14,7 +14,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Milliseconds for which an answer about readiness is kept.
 const CACHED_MS: i64 = 30_000;
 
-const NONE: Faults = Faults { d1: false, r2: false, r2_wait_ms: 0, shard: None };
+const NONE: Faults = Faults { d1: false, r2: false, r2_wait_ms: 0, shard: None, spared: 0 };
 
 fn api() -> &'static Client {
     static SERVER: LazyLock<Edgewatch> = LazyLock::new(|| Edgewatch::start("health"));

@@ -23,7 +23,7 @@ const APART_MS: i64 = 7 * HOUR_MS;
 const SAMPLES: i64 = 120;
 
 /// A seal takes a second then: long enough for a lot to happen meanwhile.
-const SLOW_R2: Faults = Faults { d1: false, r2: false, r2_wait_ms: 150, shard: None };
+const SLOW_R2: Faults = Faults { d1: false, r2: false, r2_wait_ms: 150, shard: None, spared: 0 };
 
 /// Two hosts, one enrolled and one known by name, that pushed in this hour: of this hour, and of the week before it.
 fn pushed_hour(api: &Client) -> (TimestampMs, EnrollReply) {

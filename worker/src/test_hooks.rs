@@ -1,7 +1,7 @@
 //! For `e2e` only, behind the build feature `test-hooks`: a clock offset, "run due jobs
 //! now", eviction, failing and slow stores. A release bundle has none of it; a test proves that.
 //!
-//! `POST /test/clock?offset_ms=N`, `/test/fail?d1=true&r2=false&r2_wait_ms=N&shard=N`,
+//! `POST /test/clock?offset_ms=N`, `/test/fail?d1=true&r2=false&r2_wait_ms=N&shard=N&spared=N`,
 //! `/test/quota?max=N`, `/test/run-jobs?shard=N`, `/test/evict?shard=N`; `GET /test/memory`, `/test/objects`, `/test/shard?shard=N`.
 
 use crate::store::{blobs, shards};
@@ -25,6 +25,8 @@ thread_local! {
     static D1_FAILS: Cell<bool> = const { Cell::new(false) };
     static R2_FAILS: Cell<bool> = const { Cell::new(false) };
     static SHARD_FAILS: Cell<Option<u16>> = const { Cell::new(None) };
+    /// Calls that it answers before it fails.
+    static SHARD_CALLS_SPARED: Cell<i64> = const { Cell::new(0) };
     static R2_WAIT_MS: Cell<u64> = const { Cell::new(0) };
     static QUOTA_MAX: Cell<Option<u64>> = const { Cell::new(None) };
 }
@@ -39,7 +41,11 @@ pub fn fail_if_asked(store: Store) -> std::result::Result<(), String> {
     let fails = match store {
         Store::D1 => D1_FAILS.get(),
         Store::R2 => R2_FAILS.get(),
-        Store::Shard(number) => SHARD_FAILS.get() == Some(number),
+        Store::Shard(number) if SHARD_FAILS.get() == Some(number) => {
+            SHARD_CALLS_SPARED.set(SHARD_CALLS_SPARED.get().saturating_sub(1));
+            SHARD_CALLS_SPARED.get() < 0
+        }
+        Store::Shard(_) => false,
     };
     if fails { Err(format!("{store:?} fails because a test asked it to")) } else { Ok(()) }
 }
@@ -78,6 +84,7 @@ pub async fn fetch(request: &mut Request, env: &Env) -> Option<Result<Response>>
             D1_FAILS.set(parameter("d1").as_deref() == Some("true"));
             R2_FAILS.set(parameter("r2").as_deref() == Some("true"));
             SHARD_FAILS.set(parameter("shard").and_then(|text| text.parse().ok()));
+            SHARD_CALLS_SPARED.set(number("spared"));
             R2_WAIT_MS.set(number("r2_wait_ms").unsigned_abs());
             Response::ok("")
         }

@@ -10,7 +10,7 @@ use crate::{
     call::{Named, Payload, Push, Read, Sender, Way},
     compression::Deflater,
     counters::Counter,
-    frame::{Frame, tests::batch},
+    frame::{self, Frame, tests::batch},
     jobs::JobKind,
     query::{Merger, read_block},
     rusqlite_sql::TestSql,
@@ -25,6 +25,7 @@ use edgewatch_shared::{
 use std::collections::BTreeMap;
 
 mod compactions;
+mod moves;
 mod pushes;
 mod quotas;
 mod retentions;
