@@ -321,7 +321,7 @@ pub struct QueryReply {
     pub resolution: String,
     /// Newest first; buckets without samples are left out.
     pub points: Vec<QueryPoint>,
-    /// What is missing in this reply, and why; never there unless `partial=true` was asked.
+    /// What is missing in this reply, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
