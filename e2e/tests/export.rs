@@ -15,7 +15,7 @@ use edgewatch_shared::{
     token::Scope,
     wire::export::{ExportLine, ImportReply},
 };
-use std::time::Duration;
+use std::{io::Read, time::Duration};
 
 const EXPORT_PATH: &str = "/api/v1/export";
 const IMPORT_PATH: &str = "/api/v1/import";
@@ -32,7 +32,9 @@ fn export_request(api: &Client, from: TimestampMs, to: TimestampMs, extra: &[(&s
 fn export(api: &Client, from: TimestampMs, to: TimestampMs, extra: &[(&str, &str)]) -> String {
     let answer = api.send(export_request(api, from, to, extra)).expect(200);
     assert_eq!(answer.header("Content-Type"), "application/zstd");
-    String::from_utf8(zstd::decode_all(&answer.body[..]).unwrap()).unwrap()
+    let mut text = String::new();
+    zstd::Decoder::new(&answer.body[..]).unwrap().read_to_string(&mut text).unwrap();
+    text
 }
 
 fn import(api: &Client, scope: Scope, lines: &str) -> Answer {
