@@ -7,10 +7,10 @@ use edgewatch_e2e::{
     samples::{body, labelled, sample, steps},
 };
 use edgewatch_shared::{
-    TimestampMs,
+    ErrorCode, TimestampMs,
     limits::{DAY_MS, HOUR_MS, MINUTE_MS, SAMPLE_AGE_MS_MAX, SAMPLE_AHEAD_MS_MAX},
     token::Scope,
-    wire::{MetricSample, PushReply},
+    wire::{MetricSample, PushReply, SeriesEntry, SeriesReply},
 };
 use flate2::{Compression, write::GzEncoder};
 use std::{collections::BTreeMap, io::Write, sync::LazyLock};
@@ -323,4 +323,35 @@ fn values_survive_to_the_last_bit() {
     let found = api().points("bits", "app_bits", span(start, 1), &[("agg", "last")]);
     let found: Vec<u64> = found.iter().map(|(_, value)| value.to_bits()).collect();
     assert_eq!(found, values.iter().map(|value| value.to_bits()).collect::<Vec<_>>());
+}
+
+#[test]
+fn series_are_listed_from_the_log_and_from_what_is_sealed() {
+    let server = Edgewatch::start("metrics-series");
+    let api = server.client();
+    let hour = api.start_an_hour();
+    api.push("lister", &[labelled("app_load", ("core", "1"), hour, 1.0), sample("load_1m", hour, 1.0)]);
+    assert_eq!(api.seal_this_hour(0), 1);
+    let next = api.start_an_hour();
+    api.push("lister", &[labelled("app_load", ("core", "0"), next, 1.0), sample("load_1m", next, 1.0)]);
+    let listed = |query: &str| -> Vec<(String, String, TimestampMs, TimestampMs)> {
+        let path = format!("/api/v1/metrics/series?{query}");
+        let reply: SeriesReply = api.send(api.read_request(&path)).expect(200).json();
+        let time = |text: &str| TimestampMs::parse_rfc3339(text).unwrap();
+        let labels = |entry: &SeriesEntry| entry.labels.values().cloned().collect::<String>();
+        let series = reply.series.iter();
+        series
+            .map(|entry| (entry.name.clone(), labels(entry), time(&entry.first), time(&entry.last)))
+            .collect()
+    };
+    let load = ("load_1m".to_owned(), String::new(), hour, next);
+    let app = |core: &str, hour| ("app_load".to_owned(), core.to_owned(), hour, hour);
+    assert_eq!(listed("host=lister"), [app("0", next), app("1", hour), load.clone()]);
+    assert_eq!(listed("host=lister&name=load.1m"), [load]);
+    assert_eq!(listed("host=lister&name=app_load&label.core=1"), [app("1", hour)]);
+    assert_eq!(listed("host=nobody"), []);
+    let refused =
+        |query: &str| api.send(api.read_request(&format!("/api/v1/metrics/series?{query}"))).refusal();
+    assert_eq!(refused(""), (400, ErrorCode::InvalidParameter));
+    assert_eq!(refused("host=lister&name=9"), (400, ErrorCode::InvalidParameter));
 }

@@ -9,6 +9,7 @@ use crate::{
     query::{Evaluated, Evaluation},
     registry::HostRecord,
     series_limit::Fingerprint,
+    series_registry::SeriesSpan,
     streams::Identity,
     usage::ShardUsage,
 };
@@ -61,6 +62,8 @@ pub enum Request {
         /// Where it is.
         to: ShardNumber,
     },
+    /// List the series that a read asks for, whatever its time.
+    Series(Read),
     /// List the hosts.
     Hosts,
     /// Report the counters; with `true`, make pending ones durable first.
@@ -230,6 +233,8 @@ pub enum Reply {
     Read(ReadReply),
     /// It is done.
     Done,
+    /// Series and when they were sent, by host.
+    Series(Vec<(HostId, SeriesSpan)>),
     /// The host lives here; the number of its last move, 0 if it never moved.
     Located(u64),
     /// What a host that left takes along; `None` if it is where it is to go.

@@ -4,7 +4,7 @@
 //! instance's memory is shared by all its shards and never given back. A push
 //! to a host without a head builds none.
 
-use crate::call::Read;
+use crate::{call::Read, series_registry::SeriesSpan};
 use edgewatch_shared::{HostId, Sample, Series, TimestampMs, series::SeriesSamples};
 use std::collections::{BTreeMap, HashMap};
 
@@ -50,6 +50,14 @@ impl HostHead {
     /// Everything in it, series in order.
     pub fn into_series(self) -> impl Iterator<Item = SeriesSamples> {
         self.series.into_iter().map(|(series, samples)| SeriesSamples { series, samples })
+    }
+
+    /// The series in it, and the hours of their oldest and newest samples.
+    pub fn spans(&self) -> impl Iterator<Item = SeriesSpan> {
+        self.series.iter().filter_map(|(series, samples)| {
+            let (first, last) = (samples.first()?.time.hour(), samples.last()?.time.hour());
+            Some(SeriesSpan { series: series.clone(), first, last })
+        })
     }
 
     /// The series in it.

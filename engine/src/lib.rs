@@ -48,6 +48,7 @@ pub mod retention;
 pub mod rollup;
 pub mod seal;
 pub mod series_limit;
+pub mod series_registry;
 pub mod shard;
 pub mod split;
 pub mod sql;

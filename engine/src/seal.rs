@@ -14,6 +14,7 @@ use crate::{
     ledger::NewestByHost,
     rollup::Resolution,
     series_limit::{Fingerprint, fingerprint},
+    series_registry::SeriesSpan,
     sql::{Sql, SqlError, Value},
     wal::{Decoding, Partition, Place as LogPlace, PushHead, Unreadable, Wal},
 };
@@ -78,6 +79,8 @@ pub struct Seal {
     stored: Vec<BlockEntry>,
     newest: NewestByHost,
     seen: BTreeMap<HostId, BTreeSet<Fingerprint>>,
+    /// Series that were read since somebody last asked.
+    met: Vec<(HostId, Vec<SeriesSpan>)>,
     /// What does not decode, or no block can hold.
     set_aside: Vec<Unreadable>,
 }
@@ -103,6 +106,7 @@ impl Seal {
             stored: Vec::new(),
             newest,
             seen: BTreeMap::new(),
+            met: Vec::new(),
             set_aside: unreadable,
         })
     }
@@ -137,6 +141,7 @@ impl Seal {
         }
         self.set_aside.extend(set_aside);
         self.seen.entry(host).or_default().extend(samples.series().map(fingerprint));
+        self.met.push((host, samples.spans().collect()));
         if let Err(why) = self.write(host, samples, deflater) {
             let unwritten = read.into_iter().map(|place| Unreadable::of(host, place, why.clone()));
             self.set_aside.extend(unwritten);
@@ -205,6 +210,11 @@ impl Seal {
     /// A block is stored, under this id.
     pub fn stored(&mut self, entry: BlockEntry, id: i64, place: Place) {
         self.stored.push(BlockEntry { id, rank: id, place, ..entry });
+    }
+
+    /// Series that were read since this was last asked.
+    pub fn take_met(&mut self) -> Vec<(HostId, Vec<SeriesSpan>)> {
+        std::mem::take(&mut self.met)
     }
 
     /// Newest values as this partition has them.

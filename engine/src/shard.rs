@@ -20,6 +20,7 @@ use crate::{
     retention::RetentionSettings,
     seal,
     series_limit::SeriesLimit,
+    series_registry,
     sql::{Sql, SqlError},
     streams::Streams,
     wal::{Decoding, Wal, WalError},
@@ -128,6 +129,7 @@ impl<S: Sql> Shard<S> {
         block_index::create_table(&sql)?;
         seal::create_table(&sql)?;
         agenda::create_table(&sql)?;
+        series_registry::create_table(&sql)?;
         let mut wal = Wal::open(&sql)?;
         let mut streams = Streams::open(&sql)?;
         let mut dictionaries = Dictionaries::open(&sql)?;
@@ -194,6 +196,7 @@ impl<S: Sql> Shard<S> {
             Request::Leave { host, to } => self.leave(host, to).map(Reply::Left),
             Request::Arrive(luggage) => self.arrive(luggage).map(|()| Reply::Done),
             Request::Redirect { host, number, to } => self.redirect(host, number, to).map(|()| Reply::Done),
+            Request::Series(read) => self.series(&read, instance).map(Reply::Series),
             Request::Hosts => self.hosts(now).map(Reply::Hosts),
             Request::Counters(store) => self.counters(store).map(Reply::Counters),
             Request::Usage => self.usage().map(Reply::Usage),

@@ -33,6 +33,8 @@ pub const SAMPLE_AGE_MS_MAX: i64 = 8 * DAY_MS;
 pub const SAMPLE_AHEAD_MS_MAX: i64 = 5 * MINUTE_MS;
 /// Active series of one host. Reason: an agent sends 60 to 500; beyond lies a label with unbounded values.
 pub const HOST_SERIES_MAX: usize = 5_000;
+/// Series of one host that are listed, those of the past included. Reason: twice what it may have at a time fits a row.
+pub const REGISTRY_SERIES_MAX: usize = 2 * HOST_SERIES_MAX;
 /// Series of all hosts of one shard; at the limit new ones are refused, known ones go on. Reason: with all their names
 /// and one sample each they fit the memory of the heads.
 pub const SHARD_SERIES_MAX: usize = 131_072;

@@ -28,6 +28,8 @@ pub enum Endpoint {
     Export,
     /// Store samples that were exported.
     Import,
+    /// Series of a host.
+    Series,
     /// Names of hosts.
     HostNames,
     /// Hosts with facts, status and newest values.
@@ -97,6 +99,7 @@ pub const ROUTES: &[Route] = &[
     Route { id: 21, method: "POST", path: "/api/v1/import", access: Access::Scope(Scope::Push), body_bytes_max: BODY_BYTES_MAX, endpoint: Endpoint::Import },
     Route { id: 22, method: "POST", path: "/api/v1/hosts/{host}/move", access: Access::Scope(Scope::Admin), body_bytes_max: SMALL_BODY_BYTES_MAX, endpoint: Endpoint::MoveHost },
     Route { id: 23, method: "POST", path: "/api/v1/hosts/{host}/split", access: Access::Scope(Scope::Admin), body_bytes_max: SMALL_BODY_BYTES_MAX, endpoint: Endpoint::SplitHost },
+    Route { id: 24, method: "GET", path: "/api/v1/metrics/series", access: Access::Scope(Scope::Read), body_bytes_max: 0, endpoint: Endpoint::Series },
 ];
 
 impl Route {

@@ -10,6 +10,7 @@ use crate::{
     moves::Whereabouts,
     query::{Merger, TooManySamples, partial, read_block, select},
     rollup::Resolution,
+    series_registry::{self, SeriesSpan, merged_spans},
     sql::Sql,
 };
 use edgewatch_shared::{
@@ -65,6 +66,25 @@ impl<S: Sql> Shard<S> {
         let (evaluated, mut parts) = partial(merger, evaluation, &elsewhere);
         parts.extend(moved);
         Ok(ReadReply { parts, evaluated, ..reply })
+    }
+
+    /// The series that a read asks for: those of sealed samples, and those of the log.
+    pub(super) fn series(
+        &mut self,
+        read: &Read,
+        instance: &mut Instance,
+    ) -> Result<Vec<(HostId, SeriesSpan)>, ShardError> {
+        let mut found = Vec::new();
+        for host in &read.hosts {
+            let sealed = series_registry::of_host(&self.sql, *host, &mut instance.inflater)?;
+            let in_log = self.read_log(*host, read, instance)?.into_iter().filter_map(|entry| {
+                let (first, last) = (entry.samples.first()?.time.hour(), entry.samples.last()?.time.hour());
+                Some(SeriesSpan { series: entry.series, first, last })
+            });
+            let wanted = sealed.into_iter().filter(|span| read.wants(&span.series));
+            found.extend(merged_spans(wanted.chain(in_log)).into_iter().map(|span| (*host, span)));
+        }
+        Ok(found)
     }
 
     fn read_local(

@@ -13,6 +13,7 @@ use crate::{
     ledger::{self, Newest},
     seal::Seal,
     series_limit::{Fingerprint, fingerprint},
+    series_registry,
     sql::{Sql, SqlError},
 };
 use edgewatch_shared::{HostId, TimestampMs, limits::MINUTE_MS, time::Hour};
@@ -57,6 +58,10 @@ impl<S: Sql> Shard<S> {
             None => {
                 let (mut decoding, deflater) = instance.decoding();
                 seal.step(&self.sql, &self.wal, &mut decoding, deflater)?;
+                // Noted again, should the seal be begun again, it changes nothing.
+                for (host, met) in seal.take_met() {
+                    series_registry::note(&self.sql, host, met, decoding.inflater, deflater)?;
+                }
                 Task::Again
             }
         };

@@ -306,6 +306,28 @@ pub struct HostNamesReply {
     pub hosts: Vec<String>,
 }
 
+/// Reply of `GET /api/v1/metrics/series`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeriesReply {
+    /// As asked.
+    pub host: String,
+    /// In order of name and labels.
+    pub series: Vec<SeriesEntry>,
+}
+
+/// One series of a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeriesEntry {
+    /// Stored name.
+    pub name: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// The hour of its oldest sample, RFC 3339.
+    pub first: String,
+    /// The hour of its newest sample, at most a day behind.
+    pub last: String,
+}
+
 /// Reply of `GET /api/v1/metrics/query`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct QueryReply {

@@ -12,6 +12,7 @@ mod push;
 mod query;
 mod retention;
 mod self_metrics;
+mod series;
 mod usage;
 
 use crate::{
@@ -73,6 +74,7 @@ pub async fn handle(ask: Ask<'_>) -> Result<Reply, ApiError> {
         Endpoint::Query => query::query(ask).await,
         Endpoint::Export => export::export(ask).await,
         Endpoint::Import => import::import(ask).await,
+        Endpoint::Series => series::list(ask).await,
         Endpoint::HostNames => hosts::names(ask).await,
         Endpoint::Hosts => hosts::list(ask).await,
         Endpoint::DeleteHost => hosts::delete(ask).await,
