@@ -14,7 +14,7 @@ use edgewatch_shared::{
 use std::{collections::BTreeSet, time::Duration};
 
 /// Each object takes a while then: long enough for a lot to happen meanwhile.
-const SLOW_R2: Faults = Faults { d1: false, r2: false, r2_wait_ms: 150, shard: None };
+const SLOW_R2: Faults = Faults { d1: false, r2: false, r2_wait_ms: 150, shard: None, spared: 0 };
 /// Hours of pushes, each sealed when it is over.
 const HOURS: i64 = 3;
 /// Samples of a series in each of them.
