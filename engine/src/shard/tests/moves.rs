@@ -18,7 +18,14 @@ fn other(number: ShardNumber) -> World {
     let sql = TestSql::new();
     let mut instance = Instance::default();
     let shard = Shard::open(sql.clone(), Some(number), &mut instance).unwrap();
-    World { sql, instance, shard, r2: BTreeMap::new(), with_r2: true }
+    World {
+        sql,
+        instance,
+        shard,
+        r2: BTreeMap::new(),
+        with_r2: true,
+        retention: RetentionSettings::default(),
+    }
 }
 
 fn leave(world: &mut World, to: Destination) -> Result<Option<Luggage>, ShardError> {
