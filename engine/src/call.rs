@@ -384,7 +384,7 @@ mod tests {
         let named = Named { samples: 1, series: vec![7], newest: Vec::new(), frame: (0..=255).collect() };
         let sender = Sender::Named("web-01".parse().unwrap());
         let payload = Some(Payload::Named(named));
-        let push = Push { sender, facts: None, outside_window: 3, payload };
+        let push = Push { sender, facts: None, outside_window: 3, payload, way: Way::Direct };
         let call = Call { counted: Counters::default(), request: Request::Push(push) };
         assert_eq!(decode::<Call>(&encode(&call).unwrap()), Ok(call));
     }

@@ -51,7 +51,7 @@ pub enum Whereabouts {
         /// Where to.
         to: Destination,
         /// What it left with.
-        luggage: Luggage,
+        luggage: Box<Luggage>,
     },
 }
 

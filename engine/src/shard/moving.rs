@@ -16,7 +16,7 @@ impl<S: Sql> Shard<S> {
     pub(super) fn leave(&mut self, host: HostId, to: Destination) -> Result<Option<Luggage>, ShardError> {
         let known = self.moves.get(host);
         if let Some(Whereabouts::Left { to: before, luggage }) = known {
-            return if *before == to { Ok(Some(luggage.clone())) } else { Err(went(before)) };
+            return if *before == to { Ok(Some(Luggage::clone(luggage))) } else { Err(went(before)) };
         }
         let record = self.registry.get(host).filter(|record| record.state != HostState::Deleted);
         let record = record.ok_or(ShardError::UnknownHost)?.clone();
@@ -30,7 +30,7 @@ impl<S: Sql> Shard<S> {
         let luggage = Luggage { number, record, streams: self.streams.of(host), trail };
         // Spread over shards, it stays listed here, where its pushes come first.
         let stays = matches!(to, Destination::Shards(_));
-        let left = Whereabouts::Left { to, luggage: luggage.clone() };
+        let left = Whereabouts::Left { to, luggage: Box::new(luggage.clone()) };
         let sql = &self.sql;
         in_transaction(sql, || {
             Moves::store(sql, host, &left)?;
@@ -78,7 +78,7 @@ impl<S: Sql> Shard<S> {
         if luggage.number >= number {
             return Ok(());
         }
-        let luggage = Luggage { number, ..luggage.clone() };
+        let luggage = Box::new(Luggage { number, ..Luggage::clone(luggage) });
         let left = Whereabouts::Left { to: Destination::Shard(to), luggage };
         Moves::store(&self.sql, host, &left)?;
         self.moves.remember(host, left);
