@@ -182,7 +182,7 @@ impl Catalogue {
             let values = [host.to_string().into(), (*shard).into(), number(from.0), part.as_str().into()];
             self.bound(place, &values)
         };
-        self.write(shards.iter().map(statement).collect::<Result<_, _>>()?).await
+        self.write(shards.iter().map(statement).collect::<Result<_, _>>()?).await.map(|_| ())
     }
 
     /// Every shard that has ever been given a host.

@@ -8,7 +8,7 @@ use edgewatch_engine::{
     moves::Destination,
     split,
 };
-use edgewatch_shared::HostId;
+use edgewatch_shared::{HostId, limits::PUSH_INTERVAL_MS};
 use futures_util::{StreamExt, stream};
 use worker::Env;
 
@@ -39,7 +39,8 @@ async fn store_parts(
     let parts = instance::with(|instance| split::parts(push, shards, instance));
     let parts = parts.map_err(|error| ApiError::of_shard(home, error))?;
     if parts.is_empty() {
-        return Ok(Pushed { refused: outside_window, ..Pushed::default() });
+        let next_push_ms = u32::try_from(PUSH_INTERVAL_MS).unwrap_or(u32::MAX);
+        return Ok(Pushed { refused: outside_window, next_push_ms, ..Pushed::default() });
     }
     let mut replies = stream::iter(parts)
         .map(|(shard, part)| store_part(env, host, (home, shards), shard, part))
@@ -50,6 +51,8 @@ async fn store_parts(
         sum.ingested = sum.ingested.saturating_add(part.ingested);
         sum.repeated = sum.repeated.saturating_add(part.repeated);
         sum.refused = sum.refused.saturating_add(part.refused);
+        // As slow as the slowest shard wishes.
+        sum.next_push_ms = sum.next_push_ms.max(part.next_push_ms);
     }
     Ok(sum)
 }
