@@ -2,8 +2,8 @@
 
 pub mod export;
 pub mod hosts;
-pub mod inspect;
 pub mod import;
+pub mod inspect;
 pub mod query;
 pub mod retention;
 pub mod token;

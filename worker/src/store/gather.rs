@@ -68,9 +68,8 @@ impl<'a> Gathering<'a> {
         while let Some((order, found)) = parts.next().await {
             for part in self.whole(found)?.unwrap_or_default() {
                 if let Some(part) = self.whole(part)? {
-                    take(Found::Part(part))?;
+                    take(Found::Part(ranked(order, part)))?;
                 }
-                take(Found::Part(ranked(order, part)))?;
             }
             if self.is_late()? {
                 break;
