@@ -170,6 +170,13 @@ fn values_of_every_kind_survive() {
 }
 
 #[test]
+fn every_scale_has_a_number_of_six_bits() {
+    for byte in 64..=u8::MAX {
+        assert_eq!(crate::codec::scale::Scale::from_byte(byte), None);
+    }
+}
+
+#[test]
 fn columns_of_nothing_but_a_promise_take_no_memory() {
     let mut bytes = Vec::new();
     crate::codec::bits::put_varint(&mut bytes, 1 << 40);
