@@ -12,7 +12,7 @@ use std::{
 
 /// The queue is full; the batch comes back to whoever wanted to add it.
 #[derive(Debug, PartialEq)]
-pub struct Full(pub Batch);
+pub struct Full(pub Box<Batch>);
 
 /// A bounded first-in-first-out queue between two threads.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl Queue {
     pub fn push(&self, batch: Batch) -> Result<(), Full> {
         let mut state = self.lock();
         if state.batches.len() >= self.capacity {
-            return Err(Full(batch));
+            return Err(Full(Box::new(batch)));
         }
         state.batches.push_back(Arc::new(batch));
         self.changed.notify_one();
@@ -59,7 +59,7 @@ impl Queue {
         self.lock().batches.pop_front();
     }
 
-    /// Puts others in the oldest batch's place, in their order. They are the same samples, so the capacity does not matter.
+    /// Puts others in the oldest batch's place, in their order. They are the same readings, so the capacity does not matter.
     pub fn replace_front(&self, with: impl DoubleEndedIterator<Item = Batch>) {
         let mut state = self.lock();
         state.batches.pop_front();
@@ -98,21 +98,11 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use edgewatch_shared::{
-        TimestampMs,
-        wire::{MetricSample, MetricsBody, WireTime},
-    };
+    use crate::batch::tests::batch as of_readings;
 
-    fn batch(time: i64) -> Batch {
-        let sample = MetricSample {
-            time: WireTime(TimestampMs(time)),
-            host: None,
-            name: "load_1m".into(),
-            value: 0.5,
-            labels: None,
-        };
-        let body = MetricsBody { host: None, facts: None, metrics: vec![sample] };
-        Batch::freeze(&body, 0).unwrap()
+    /// The batch of one reading.
+    fn batch(number: u64) -> Batch {
+        of_readings(number..=number)
     }
 
     fn drained(queue: &Queue) -> Vec<Batch> {
@@ -130,8 +120,8 @@ mod tests {
         let queue = Queue::new(2);
         assert_eq!(queue.push(batch(1)), Ok(()));
         assert_eq!(queue.push(batch(2)), Ok(()));
-        assert_eq!(queue.push(batch(3)), Err(Full(batch(3))));
-        assert_eq!((queue.len(), queue.sample_count()), (2, 2));
+        assert_eq!(queue.push(batch(3)), Err(Full(Box::new(batch(3)))));
+        assert_eq!((queue.len(), queue.sample_count()), (2, 3));
         assert_eq!(drained(&queue), [batch(1), batch(2)]);
     }
 

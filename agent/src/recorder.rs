@@ -9,8 +9,12 @@ use crate::{
     schedule::Schedule,
     ticks::{next_tick, stamp},
 };
-use edgewatch_shared::{TimestampMs, limits::HOUR_MS, wire::Facts};
-use log::{error, info, warn};
+use edgewatch_shared::{
+    TimestampMs,
+    limits::HOUR_MS,
+    wire::{Facts, push::StreamId},
+};
+use log::{info, warn};
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -27,6 +31,8 @@ pub struct Recorder {
     pub gather_facts: fn() -> Facts,
     /// Set when the server has to be told the facts.
     pub facts_due: Arc<AtomicBool>,
+    /// What the readings are counted in.
+    pub stream: StreamId,
     /// The name in every body, where the token does not say it.
     pub host_in_body: Option<String>,
     /// Milliseconds between readings.
@@ -53,7 +59,7 @@ impl Recorder {
     /// Collects until it is told to stop, queues what is left and closes the queue.
     pub fn run(mut self) {
         let mut state = State {
-            pending: Pending::default(),
+            pending: Pending::new(self.stream),
             facts: (self.gather_facts)(),
             facts_gathered_ms: self.clock.running_ms(),
             is_dropping: false,
@@ -121,30 +127,22 @@ impl Recorder {
         let facts = self.facts_due.swap(false, Ordering::Relaxed).then(|| state.facts.clone());
         let host = self.host_in_body.as_deref();
         for batch in state.pending.freeze(host, facts, self.clock.offset_ms()) {
-            match batch.map(|batch| self.queue.push(batch)) {
-                Ok(Ok(())) => {
+            match self.queue.push(batch) {
+                Ok(()) => {
                     if std::mem::take(&mut state.is_dropping) {
                         info!("the queue has room again");
                     }
                 }
-                Ok(Err(Full(batch))) => {
-                    self.count_dropped(batch.has_facts());
+                Err(Full(batch)) => {
+                    self.counters.dropped_batches.count();
+                    if batch.has_facts() {
+                        self.facts_due.store(true, Ordering::Relaxed);
+                    }
                     if !std::mem::replace(&mut state.is_dropping, true) {
                         warn!("the queue is full: new batches are dropped until the server takes old ones");
                     }
                 }
-                Err(fault) => {
-                    self.count_dropped(true);
-                    error!("a batch is dropped: {fault}");
-                }
             }
-        }
-    }
-
-    fn count_dropped(&self, may_have_facts: bool) {
-        self.counters.dropped_batches.count();
-        if may_have_facts {
-            self.facts_due.store(true, Ordering::Relaxed);
         }
     }
 }

@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn https_is_taken_with_port_and_path_and_loses_its_last_slash() {
         let url = ServerUrl::parse("https://watch.example:8443/s/1/", false).unwrap();
-        assert_eq!(url.join("/api/v1/metrics"), "https://watch.example:8443/s/1/api/v1/metrics");
+        assert_eq!(url.join("/api/v1/push"), "https://watch.example:8443/s/1/api/v1/push");
         assert!(!url.is_loopback());
     }
 

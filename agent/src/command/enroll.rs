@@ -67,7 +67,7 @@ fn ask(url: ServerUrl, token: &str, name: &HostName, tags: Vec<String>) -> Resul
         serde_json::to_vec(&EnrollBody { name: name.as_str().to_owned(), facts: facts::gather(), tags })
             .map_err(|error| refused(error.to_string()))?;
     let answer = client
-        .post(PATH, token, &body, false)
+        .post(PATH, token, "application/json", &body)
         .map_err(|error| CommandError::NoAnswer { url: client.url().to_string(), error })?;
     let reply = read_reply(&answer).map_err(refused)?;
     Ok(Credentials {

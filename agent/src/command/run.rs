@@ -14,6 +14,7 @@ use crate::{
     settings::Settings,
     signals::Signals,
 };
+use edgewatch_shared::wire::push::StreamId;
 use log::{info, warn};
 use std::{
     io,
@@ -33,7 +34,7 @@ pub fn run(settings: &Settings) -> Result<(), CommandError> {
     info!("pushing to {url} as {}", identity.name());
     let schedule = Arc::new(Schedule::new(settings.push_interval_ms));
     let queue = Arc::new(Queue::new(settings.queue_batches));
-    let sent = start(settings, url, identity, &schedule, &queue).map_err(os("cannot start a thread"))?;
+    let sent = start(settings, url, identity, &schedule, &queue).map_err(os("cannot start"))?;
     signals.wait();
     schedule.stop();
     // Whether the sending thread ended or the time did: what counts is what is left.
@@ -67,10 +68,13 @@ fn start(
         let queue = Arc::clone(queue);
         Box::new(move || queue.len())
     };
+    // Without randomness two streams could be taken for one, and samples for repeats.
+    let stream = StreamId(getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?);
     let recorder = Recorder {
         collectors: Collectors::of_this_host(&settings.collection, Arc::clone(&counters), queue_batches),
         gather_facts: facts::gather,
         facts_due: Arc::clone(&facts_due),
+        stream,
         host_in_body: identity.host_in_body().map(str::to_owned),
         interval_ms: settings.collect_interval_ms,
         clock: Arc::clone(&clock),

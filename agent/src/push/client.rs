@@ -4,6 +4,7 @@ use crate::server_url::ServerUrl;
 use std::{io::Read, time::Duration};
 use ureq::{
     Agent, Body, Proxy,
+    config::AutoHeaderValue,
     http::{HeaderMap, Response, header},
 };
 
@@ -56,6 +57,8 @@ impl Client {
             .input_buffer_size(BUFFER_BYTES)
             .output_buffer_size(BUFFER_BYTES)
             .proxy(proxy)
+            // Whoever says nothing accepts anything (RFC 9110, section 12.5.1), in fewer bytes a push.
+            .accept(AutoHeaderValue::None)
             .user_agent(concat!("edgewatch-agent/", env!("CARGO_PKG_VERSION")))
             .build();
         Self { agent: config.new_agent(), url }
@@ -66,22 +69,13 @@ impl Client {
         &self.url
     }
 
-    /// Sends JSON, compressed by zstd if `is_compressed`.
-    pub fn post(
-        &self,
-        path: &str,
-        bearer: &str,
-        body: &[u8],
-        is_compressed: bool,
-    ) -> Result<Answer, NoAnswer> {
-        let mut request = self
+    /// Sends a body of this media type.
+    pub fn post(&self, path: &str, bearer: &str, media_type: &str, body: &[u8]) -> Result<Answer, NoAnswer> {
+        let request = self
             .agent
             .post(self.url.join(path))
             .header(header::AUTHORIZATION, format!("Bearer {bearer}"))
-            .header(header::CONTENT_TYPE, "application/json");
-        if is_compressed {
-            request = request.header(header::CONTENT_ENCODING, "zstd");
-        }
+            .header(header::CONTENT_TYPE, media_type);
         answer(request.send(body))
     }
 

@@ -56,6 +56,9 @@ impl Link {
             Verdict::TooLarge { why } => {
                 return Some((Level::Debug, format!("a batch is sent in halves: {why}")));
             }
+            Verdict::UnknownList { why } => {
+                return Some((Level::Debug, format!("a batch is sent with its series list: {why}")));
+            }
         };
         self.0 = after;
         (after != before).then_some(line)

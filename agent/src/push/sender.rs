@@ -8,12 +8,13 @@ use super::{
 };
 use crate::{
     backoff::retry_ms,
-    batch::{Batch, BatchError},
+    batch::Batch,
     clock::{Clock, Exchange, STEP_MS},
     counters::Counters,
     queue::Queue,
     schedule::{FLUSH_MS_MAX, Schedule},
 };
+use edgewatch_shared::wire::push::{DictionaryId, MEDIA_TYPE};
 use log::{debug, error, info, log, warn};
 use std::{
     ops::ControlFlow,
@@ -25,7 +26,7 @@ use std::{
 };
 
 /// Where batches go.
-const PATH: &str = "/api/v1/metrics";
+const PATH: &str = "/api/v1/push";
 
 /// What the sending thread works with.
 pub struct Sender {
@@ -51,25 +52,44 @@ pub struct Sender {
 #[derive(Default)]
 struct Tries {
     failed: u32,
-    /// The server may have stored it without our hearing of it: its bytes must not change any more.
+    /// The server may have stored it without our hearing of it: its samples must not change any more.
     may_be_stored: bool,
+}
+
+/// What the thread remembers from push to push.
+#[derive(Default)]
+struct State {
+    tries: Tries,
+    /// The series list of the last push that was taken: the server has it, unless it says otherwise.
+    known_list: Option<DictionaryId>,
 }
 
 impl Sender {
     /// Sends until the queue is closed and empty, or until there is no use in trying before the agent ends.
     pub fn run(self) {
         let mut link = Link::default();
-        let mut tries = Tries::default();
+        let mut state = State::default();
         while let Some(batch) = self.queue.wait_for_front() {
-            let batch = self.stamped_right(batch, &tries);
-            let (verdict, clock_stepped) = self.push(&batch);
+            let batch = self.stamped_right(batch, &state.tries);
+            let with_list = state.known_list != Some(batch.list());
+            let body = match batch.body(with_list) {
+                Ok(body) => body,
+                Err(fault) => {
+                    error!("a batch cannot be sent, it is dropped: {fault}");
+                    self.reject(&batch);
+                    self.queue.take_front();
+                    state.tries = Tries::default();
+                    continue;
+                }
+            };
+            let (verdict, clock_stepped) = self.push(&body);
             // A token of the wrong time is no news once the time is mended: the next one will be right.
             let mended = clock_stepped && matches!(verdict, Verdict::Unauthorized { .. });
             let news = if mended { None } else { link.news(&verdict, self.clock.running_ms()) };
             if let Some((level, line)) = news {
                 log!(level, "{line}");
             }
-            if self.settle(&batch, verdict, &mut tries).is_break() {
+            if self.settle(&batch, verdict, &mut state).is_break() {
                 return;
             }
         }
@@ -95,10 +115,10 @@ impl Sender {
     }
 
     /// Makes one request. Returns what became of it, and whether its answer set our clock.
-    fn push(&self, batch: &Batch) -> (Verdict, bool) {
+    fn push(&self, body: &[u8]) -> (Verdict, bool) {
         let bearer = self.identity.bearer(self.clock.now().seconds());
         let sent_ms = self.clock.running_ms();
-        let answer = match self.client.post(PATH, &bearer, batch.compressed(), true) {
+        let answer = match self.client.post(PATH, &bearer, MEDIA_TYPE, body) {
             Ok(answer) => answer,
             Err(no_answer) => {
                 let verdict = Verdict::Retry { why: no_answer.to_string(), retry_after_s: None };
@@ -117,11 +137,23 @@ impl Sender {
     }
 
     /// Does what the verdict asks for.
-    fn settle(&self, batch: &Batch, verdict: Verdict, tries: &mut Tries) -> ControlFlow<()> {
+    fn settle(&self, batch: &Batch, verdict: Verdict, state: &mut State) -> ControlFlow<()> {
+        let tries = &mut state.tries;
         match verdict {
             Verdict::Delivered(reply) => {
-                debug!("pushed {} samples, {} refused by their time", reply.ingested, reply.refused);
+                debug!(
+                    "pushed {} samples; {} were there before, {} refused by their time",
+                    reply.ingested, reply.duplicate, reply.refused
+                );
+                state.known_list = Some(batch.list());
                 self.schedule.follow(reply.next_push_ms, self.clock.running_ms());
+            }
+            Verdict::UnknownList { .. } => {
+                // With its list it cannot be unknown: a server that says so once more is asked again after a pause.
+                if state.known_list.take() == Some(batch.list()) {
+                    return ControlFlow::Continue(());
+                }
+                return self.wait(tries, None);
             }
             Verdict::Rejected { .. } => self.reject(batch),
             Verdict::TooLarge { why } => match batch.halves() {
@@ -131,10 +163,13 @@ impl Sender {
                     return ControlFlow::Continue(());
                 }
                 Ok(None) => {
-                    warn!("a batch of one sample is too large, it is dropped: {why}");
+                    warn!("a batch of one reading is too large, it is dropped: {why}");
                     self.reject(batch);
                 }
-                Err(fault) => self.reject_faulty(batch, &fault),
+                Err(fault) => {
+                    error!("a batch cannot be split, it is dropped: {fault}");
+                    self.reject(batch);
+                }
             },
             Verdict::Retry { retry_after_s, .. } => {
                 tries.may_be_stored = true;
@@ -156,11 +191,6 @@ impl Sender {
         if batch.has_facts() {
             self.facts_due.store(true, Ordering::Relaxed);
         }
-    }
-
-    fn reject_faulty(&self, batch: &Batch, fault: &BatchError) {
-        error!("a batch cannot be split, it is dropped: {fault}");
-        self.reject(batch);
     }
 
     /// Waits for the next try. An agent that is told to stop meanwhile tries at once; one that

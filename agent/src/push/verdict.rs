@@ -26,6 +26,11 @@ pub enum Verdict {
         /// What the server said.
         why: String,
     },
+    /// The server does not have the series list that the batch names: with its list it may pass.
+    UnknownList {
+        /// What the server said.
+        why: String,
+    },
     /// Too much at once: in halves it may pass.
     TooLarge {
         /// What the server said.
@@ -59,6 +64,7 @@ pub fn judge(answer: &Answer) -> Judged {
         (401 | 403, _) | (400..=499, Some(ErrorCode::UnknownHost | ErrorCode::RevokedHost)) => {
             Verdict::Unauthorized { why }
         }
+        (409, Some(ErrorCode::UnknownDictionary)) => Verdict::UnknownList { why },
         (413, _) | (400..=499, Some(ErrorCode::TooManySamples)) => Verdict::TooLarge { why },
         (400..=499, _) if !matches!(answer.status, 408 | 429) => Verdict::Rejected { why },
         _ => Verdict::Retry { why, retry_after_s: answer.retry_after_s },
@@ -115,6 +121,7 @@ mod tests {
             Verdict::Delivered(_) => "delivered",
             Verdict::Retry { .. } => "retry",
             Verdict::Unauthorized { .. } => "unauthorized",
+            Verdict::UnknownList { .. } => "unknown list",
             Verdict::TooLarge { .. } => "too large",
             Verdict::Rejected { .. } => "rejected",
         }
@@ -151,6 +158,8 @@ mod tests {
             (400, "too_many_samples", "too large"),
             (404, "unknown_host", "unauthorized"),
             (410, "revoked_host", "unauthorized"),
+            (409, "unknown_dictionary", "unknown list"),
+            (409, "identity_conflict", "rejected"),
             (400, "invalid_batch", "rejected"),
             (503, "unknown_host", "retry"),
         ] {

@@ -2,7 +2,7 @@
 
 use super::{
     agent_process::Home,
-    fake_server::{FakeServer, accepted, now, refusal, reply, strict},
+    fake_server::{FakeServer, PUSH, accepted, now, refusal, reply, strict},
 };
 use edgewatch_agent::credentials::Credentials;
 use edgewatch_shared::{ErrorCode, wire::EnrollBody};
@@ -37,7 +37,7 @@ fn a_host_enrols_once_and_then_pushes_as_itself() {
     assert_eq!(code, 0, "{text}");
 
     let _agent = home.run("1s", &[]);
-    server.wait_until(|received| received.iter().any(|(request, _)| request.path == "/api/v1/metrics"));
+    server.wait_until(|received| received.iter().any(|(request, _)| request.path == PUSH));
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn check_prints_a_collection_and_tells_by_its_code_whether_the_server_is_there()
     {
         assert!(text.contains(shown), "{shown}: {text}");
     }
-    assert!(server.received().iter().all(|(request, _)| request.path != "/api/v1/metrics"));
+    assert!(server.received().iter().all(|(request, _)| request.path != PUSH));
 
     let unready = FakeServer::start(|request| match request.path.as_str() {
         "/healthz" => reply(200, ""),

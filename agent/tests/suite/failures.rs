@@ -5,7 +5,10 @@ use super::{
     fake_server::{FakeServer, Reply, Request, accepted, acknowledged, now, refusal, reply, strict},
     pushes::times,
 };
-use edgewatch_shared::{ErrorCode, wire::MetricsBody};
+use edgewatch_shared::{
+    ErrorCode,
+    wire::{MetricSample, MetricsBody, push::ReadingRange},
+};
 use std::{collections::BTreeSet, time::Duration};
 
 /// Answers so as long as these last, then acknowledges.
@@ -84,32 +87,64 @@ fn a_host_that_is_not_let_in_keeps_its_batches_and_says_so_once() {
 
 #[test]
 fn a_batch_that_is_refused_for_good_is_dropped_and_counted_and_its_facts_are_told_again() {
-    let server = FakeServer::start(first([refusal(400, ErrorCode::InvalidBatch, None)]));
-    let home = Home::enrolled_at(&server);
-    let agent = home.run("1s", &[]);
-    let counted = |body: &MetricsBody| {
-        let rejected = |name: &str| name == "agent_rejected_batches_total";
-        body.metrics.iter().any(|sample| rejected(&sample.name) && sample.value == 1.0)
-    };
-    let received = server.wait_until(|received| acknowledged(received).iter().any(counted));
-    let sent_again = received.iter().filter(|(request, _)| request.body == received[0].0.body);
-    assert_eq!(sent_again.count(), 1);
-    assert!(acknowledged(&received).iter().any(|body| body.facts.is_some()));
-    assert_eq!(agent.said("invalid_batch: by a test"), 1, "{}", agent.log());
+    for (status, code) in [(400, ErrorCode::InvalidBatch), (409, ErrorCode::IdentityConflict)] {
+        let server = FakeServer::start(first([refusal(status, code, None)]));
+        let home = Home::enrolled_at(&server);
+        let agent = home.run("1s", &[]);
+        let received =
+            server.wait_until(|received| acknowledged(received).iter().any(counts_a_rejected_batch));
+        let sent_again = received.iter().filter(|(request, _)| request.body == received[0].0.body);
+        assert_eq!(sent_again.count(), 1);
+        assert!(acknowledged(&received).iter().any(|body| body.facts.is_some()));
+        assert_eq!(agent.said(&format!("{}: by a test", code.as_str())), 1, "{}", agent.log());
+    }
 }
 
 #[test]
-fn a_batch_that_is_too_large_goes_in_halves() {
+fn a_batch_that_is_too_large_goes_in_halves_that_keep_their_numbers() {
     for refused in [reply(413, ""), refusal(400, ErrorCode::TooManySamples, None)] {
-        let server = FakeServer::start(first([refused]));
+        let mut refused = Some(refused);
+        // Until a push has two readings, it is taken as it is.
+        let server = FakeServer::start(move |request| {
+            let readings = request.push().readings;
+            let refused = refused.take_if(|_| readings.first < readings.last);
+            refused.unwrap_or_else(|| accepted(request))
+        });
         let home = Home::enrolled_at(&server);
-        let _agent = home.run("1s", &[]);
-        let received = server.wait_for(3);
-        let whole = received[0].0.metrics();
-        let halves = [received[1].0.metrics(), received[2].0.metrics()];
-        assert_eq!(halves.each_ref().map(|half| half.facts.is_some()), [true, false]);
-        assert_eq!(halves.map(|half| half.metrics).concat(), whole.metrics);
+        let _agent = home.run("3s", &[]);
+        let is_refused = |(_, reply): &(Request, Reply)| reply.status != 202;
+        let at = |received: &[(Request, Reply)]| received.iter().position(is_refused);
+        let received = server.wait_until(|received| at(received).is_some_and(|at| received.len() >= at + 3));
+        let at = at(&received).unwrap();
+        let [whole, first, second] = [at, at + 1, at + 2].map(|at| received[at].0.push());
+        assert_eq!((first.stream, second.stream), (whole.stream, whole.stream));
+        assert_eq!(first.readings.first, whole.readings.first);
+        assert_eq!(second.readings.first, first.readings.last + 1);
+        assert_eq!(second.readings.last, whole.readings.last);
+        let [whole, first, second] = [at, at + 1, at + 2].map(|at| received[at].0.metrics().metrics);
+        let sorted = |mut samples: Vec<MetricSample>| {
+            samples.sort_by_key(|sample| (sample.time.0, sample.name.clone(), sample.labels.clone()));
+            samples
+        };
+        assert_eq!(sorted([first, second].concat()), sorted(whole));
     }
+}
+
+#[test]
+fn a_reading_that_is_too_large_by_itself_is_dropped_and_counted() {
+    let server = FakeServer::start(first([reply(413, "")]));
+    let home = Home::enrolled_at(&server);
+    let agent = home.run("1s", &[]);
+    let received = server.wait_until(|received| acknowledged(received).iter().any(counts_a_rejected_batch));
+    assert_eq!(received[0].0.push().readings, ReadingRange { first: 1, last: 1 });
+    assert!(received[1].0.push().readings.first > 1);
+    assert_eq!(agent.said("a batch of one reading is too large"), 1, "{}", agent.log());
+}
+
+/// Whether the agent tells of a batch that was refused for good.
+fn counts_a_rejected_batch(body: &MetricsBody) -> bool {
+    let rejected = |name: &str| name == "agent_rejected_batches_total";
+    body.metrics.iter().any(|sample| rejected(&sample.name) && sample.value >= 1.0)
 }
 
 #[test]
@@ -134,7 +169,7 @@ fn a_full_queue_drops_the_newest_and_counts_them() {
 #[test]
 fn a_redirect_takes_the_token_nowhere() {
     let other = FakeServer::start(accepted);
-    let location: &'static str = format!("Location: {}/api/v1/metrics\r\n", other.url()).leak();
+    let location: &'static str = format!("Location: {}/api/v1/push\r\n", other.url()).leak();
     let server = FakeServer::start(move |_| Reply { headers: location, ..reply(303, "") });
     let home = Home::enrolled_at(&server);
     let _agent = home.run("1s", &[]);

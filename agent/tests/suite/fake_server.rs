@@ -1,12 +1,15 @@
 //! A server of a few lines on a port of this machine: it records every request and answers as a test says.
 
 use edgewatch_shared::{
-    ErrorCode, HostId, TimestampMs,
+    ErrorCode, HostId, Series, TimestampMs,
     keys::{Keyring, Purpose},
-    limits::BODY_DECOMPRESSED_BYTES_MAX,
+    limits::{BATCH_SAMPLES_MAX, BODY_DECOMPRESSED_BYTES_MAX},
     token::{TokenError, Verified, verify},
-    validate::validate,
-    wire::{EnrollReply, ErrorBody, ErrorDetail, MetricsBody, PushReply},
+    validate::validate_push,
+    wire::{
+        EnrollReply, ErrorBody, ErrorDetail, MetricSample, MetricsBody, PushReply, WireTime,
+        push::{self, DictionaryId, MEDIA_TYPE, MetricsSection, PushFrame, decode_columns},
+    },
 };
 use std::{
     collections::BTreeMap,
@@ -40,21 +43,52 @@ pub fn now() -> TimestampMs {
     TimestampMs(since_epoch.as_millis() as i64)
 }
 
+/// Where the agent pushes.
+pub const PUSH: &str = "/api/v1/push";
+
+/// Every series list that ever came, by its id.
+static LISTS: Mutex<BTreeMap<DictionaryId, Vec<Series>>> = Mutex::new(BTreeMap::new());
+
 /// A request as it arrived.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub path: String,
     pub headers: BTreeMap<String, String>,
+    /// Bytes of the request line and the headers.
+    pub head_bytes: usize,
     pub body: Vec<u8>,
 }
 
 impl Request {
     /// The body of a push.
+    pub fn push(&self) -> PushFrame {
+        assert_eq!(self.headers["content-type"], MEDIA_TYPE);
+        let frame = Decompressor::new().unwrap().decompress(&self.body, BODY_DECOMPRESSED_BYTES_MAX).unwrap();
+        push::decode(&frame).unwrap()
+    }
+
+    /// The body of a push in the shape that people read: sample by sample, with the names of a list that came before.
     pub fn metrics(&self) -> MetricsBody {
-        assert_eq!(self.headers["content-encoding"], "zstd");
-        assert_eq!(self.headers["content-type"], "application/json");
-        let json = Decompressor::new().unwrap().decompress(&self.body, BODY_DECOMPRESSED_BYTES_MAX).unwrap();
-        serde_json::from_slice(&json).unwrap()
+        let PushFrame { host, facts, metrics, .. } = self.push();
+        let section = metrics.unwrap();
+        let series = LISTS.lock().unwrap()[&section.dictionary].clone();
+        let columns = decode_columns(&section.columns, series.len(), BATCH_SAMPLES_MAX).unwrap();
+        assert_eq!(series.len(), columns.len());
+        let samples = series.into_iter().zip(columns).flat_map(|(series, samples)| {
+            samples.into_iter().map(move |sample| MetricSample {
+                time: WireTime(sample.time),
+                host: None,
+                name: series.name.clone(),
+                value: sample.value,
+                labels: (!series.labels.is_empty()).then(|| series.labels.clone()),
+            })
+        });
+        MetricsBody { host, facts, metrics: samples.collect() }
+    }
+
+    /// Whether it brings its series list.
+    pub fn has_list(&self) -> bool {
+        self.push().metrics.unwrap().series.is_some()
     }
 
     /// The bearer token.
@@ -98,9 +132,9 @@ pub fn accepted_at(request: &Request, now: TimestampMs, next_push_ms: u64) -> Re
 pub fn strict(request: &Request, now: TimestampMs) -> Reply {
     match request.path.as_str() {
         "/api/v1/enroll" => reply(201, serde_json::to_string(&enrolled(now)).unwrap()),
-        "/api/v1/metrics" => match verify(&ring(), request.bearer(), now.seconds()) {
+        PUSH => match verify(&ring(), request.bearer(), now.seconds()) {
             Ok(Verified::Host(id)) if id == host() => {
-                let checked = validate(request.metrics(), now).unwrap();
+                let checked = validate_push(request.push(), now).unwrap();
                 assert_eq!(checked.outside_window, 0);
                 accepted_at(request, now, 60_000)
             }
@@ -203,7 +237,7 @@ impl Drop for FakeServer {
 pub fn acknowledged(received: &[(Request, Reply)]) -> Vec<MetricsBody> {
     received
         .iter()
-        .filter(|(request, reply)| request.path == "/api/v1/metrics" && reply.status == 202)
+        .filter(|(request, reply)| request.path == PUSH && reply.status == 202)
         .map(|(request, _)| request.metrics())
         .collect()
 }
@@ -212,6 +246,11 @@ fn serve(stream: TcpStream, answer: &mut impl FnMut(&Request) -> Reply, received
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     // A connection without a request is the agent being ended, or a test waking the thread.
     let Some(request) = read(&stream) else { return };
+    if request.path == PUSH
+        && let Some(MetricsSection { dictionary, series: Some(series), .. }) = request.push().metrics
+    {
+        LISTS.lock().unwrap().insert(dictionary, series);
+    }
     let reply = answer(&request);
     let Reply { status, headers, body } = &reply;
     let head = format!(
@@ -227,9 +266,10 @@ fn serve(stream: TcpStream, answer: &mut impl FnMut(&Request) -> Reply, received
 
 fn read(stream: &TcpStream) -> Option<Request> {
     let mut reader = BufReader::new(stream);
+    let mut head_bytes = 0;
     let mut line = || {
         let mut line = String::new();
-        reader.read_line(&mut line).ok().filter(|bytes| *bytes > 0)?;
+        head_bytes += reader.read_line(&mut line).ok().filter(|bytes| *bytes > 0)?;
         Some(line.trim_end().to_owned())
     };
     let path = line()?.split(' ').nth(1)?.to_owned();
@@ -242,5 +282,5 @@ fn read(stream: &TcpStream) -> Option<Request> {
     let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some(Request { path, headers, body })
+    Some(Request { path, headers, head_bytes, body })
 }

@@ -2,15 +2,21 @@
 
 use super::{
     agent_process::Home,
-    fake_server::{FakeServer, accepted, accepted_at, acknowledged, host, now, ring, strict},
+    fake_server::{
+        FakeServer, PUSH, Reply, Request, accepted, accepted_at, acknowledged, host, now, refusal, ring,
+        strict,
+    },
 };
 use edgewatch_shared::{
-    TimestampMs,
+    ErrorCode, TimestampMs,
     catalogue::find,
     token::{Verified, verify},
-    wire::MetricsBody,
+    wire::{MetricsBody, push::PushFrame},
 };
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 /// The times of the samples of a series without labels, in the order in which they came.
 pub fn times(bodies: &[MetricsBody], name: &str) -> Vec<TimestampMs> {
@@ -25,7 +31,7 @@ fn pushes_are_signed_compressed_and_believed() {
     let _agent = home.run("1s", &[]);
     let received = server.wait_for(3);
     for (request, reply) in &received {
-        assert_eq!((request.path.as_str(), reply.status), ("/api/v1/metrics", 202));
+        assert_eq!((request.path.as_str(), reply.status), (PUSH, 202));
         let told = verify(&ring(), request.bearer(), now().seconds());
         assert_eq!(told, Ok(Verified::Host(host())));
     }
@@ -34,6 +40,66 @@ fn pushes_are_signed_compressed_and_believed() {
     assert_eq!(facts[..3], [true, false, false], "facts go with the first push");
     assert!(bodies.iter().all(|body| body.host.is_none()), "the token says the host");
     assert!(times(&bodies, "load_1m").is_sorted_by(|a, b| a < b));
+}
+
+#[test]
+fn readings_are_numbered_from_1_without_a_gap_and_a_restart_begins_a_new_stream() {
+    let server = FakeServer::start(|request| strict(request, now()));
+    let home = Home::enrolled_at(&server);
+    let agent = home.run("1s", &[]);
+    server.wait_for(3);
+    drop(agent);
+    let before = server.received().len();
+    let _agent = home.run("1s", &[]);
+    let received = server.wait_for(before + 3);
+    let (first, second) = received.split_at(before);
+    for pushes in [first, second] {
+        let pushes: Vec<PushFrame> = pushes.iter().map(|(request, _)| request.push()).collect();
+        let mut next = 1;
+        for push in &pushes {
+            assert_eq!((push.stream, push.readings.first), (pushes[0].stream, next));
+            assert_eq!(push.floor, next, "the oldest reading that is held is the one that is sent");
+            next = push.readings.last + 1;
+        }
+    }
+    assert_ne!(first[0].0.push().stream, second[0].0.push().stream);
+}
+
+#[test]
+fn the_series_list_goes_along_when_it_is_news_and_when_the_server_asks() {
+    let asked = AtomicBool::new(false);
+    let server = FakeServer::start(move |request| {
+        if !request.has_list() && !asked.swap(true, Ordering::Relaxed) {
+            return refusal(409, ErrorCode::UnknownDictionary, None);
+        }
+        strict(request, now())
+    });
+    let home = Home::enrolled_at(&server);
+    let agent = home.run("1s", &[]);
+    let is_without = |(request, reply): &(Request, Reply)| !request.has_list() && reply.status == 202;
+    let received = server.wait_until(|received| received.iter().any(is_without));
+    assert!(received[0].0.has_list(), "the first of a stream");
+    let refused = received.iter().position(|(_, reply)| reply.status == 409).unwrap();
+    let [refused, again] = [refused, refused + 1].map(|at| received[at].0.push());
+    assert_eq!((refused.stream, refused.readings), (again.stream, again.readings));
+    let [refused, again] = [refused, again].map(|push| push.metrics.unwrap());
+    assert_eq!(refused.checksum(), again.checksum(), "the very same readings");
+    assert_eq!((refused.series, again.series.is_some()), (None, true));
+    assert_eq!(agent.said("push failed"), 0, "{}", agent.log());
+}
+
+#[test]
+fn a_push_takes_few_bytes_headers_and_token_included() {
+    let server = FakeServer::start(|request| strict(request, now()));
+    let home = Home::enrolled_at(&server);
+    let _agent = home.run("1s", &[]);
+    let is_without = |(request, _): &&(Request, Reply)| !request.has_list();
+    let received = server.wait_until(|received| received.iter().any(|push| is_without(&push)));
+    let (request, _) = received.iter().find(is_without).unwrap();
+    let names: Vec<&str> = request.headers.keys().map(String::as_str).collect();
+    assert_eq!(names, ["authorization", "content-length", "content-type", "host", "user-agent"]);
+    let head_bytes = request.head_bytes;
+    assert!(head_bytes <= 420, "{head_bytes} bytes of line and headers: {:?}", request.headers);
 }
 
 #[test]
