@@ -46,7 +46,8 @@ struct Group {
 
 impl Group {
     fn is_empty(&self) -> bool {
-        self.hosts.is_empty() && self.pushes.is_empty()
+        let Self { hosts, series, dictionaries, pushes, storage_is_full: _ } = self;
+        hosts.is_empty() && series.is_empty() && dictionaries.is_empty() && pushes.is_empty()
     }
 }
 
@@ -112,6 +113,8 @@ impl<S: Sql> Shard<S> {
                     answer.repeated = listed.samples;
                     None
                 }
+                // Where nothing is left to be stored, nobody needs the list either.
+                Arrival::New if listed.samples == 0 => None,
                 Arrival::New => Some(self.keep_listed(host, listed, group, instance)?),
             },
         };

@@ -11,7 +11,7 @@ use edgewatch_engine::{
     counters::Counters,
     head::ShardNumber,
 };
-use edgewatch_shared::{TimestampMs, limits::PENDING_BYTES_MAX};
+use edgewatch_shared::TimestampMs;
 use futures_util::{
     FutureExt,
     future::{LocalBoxFuture, Shared},
@@ -68,12 +68,13 @@ fn join(
     shard: ShardNumber,
     (push, counted, bytes): (Push, Counters, usize),
 ) -> Result<(usize, Commit), ShardError> {
-    if !instance::reserve(bytes, PENDING_BYTES_MAX) {
+    let wait_ms = object.commits.rate.borrow_mut().arrived(clock::now());
+    let mut group = object.commits.group.borrow_mut();
+    let bytes = group.as_ref().map_or(0, |group| group.bytes).saturating_add(bytes);
+    if !instance::reserve(shard, bytes) {
         object.take_over(&counted);
         return Err(ShardError::Overloaded);
     }
-    let wait_ms = object.commits.rate.borrow_mut().arrived(clock::now());
-    let mut group = object.commits.group.borrow_mut();
     let group = group.get_or_insert_with(|| {
         let commit = commit_after(Rc::clone(object), shard, wait_ms).boxed_local().shared();
         // Whoever began the group may be gone before it is committed.
@@ -85,24 +86,24 @@ fn join(
     });
     group.pushes.push(push);
     group.counted.push(counted);
-    group.bytes = group.bytes.saturating_add(bytes);
+    group.bytes = bytes;
     Ok((group.pushes.len().saturating_sub(1), group.commit.clone()))
 }
 
 async fn commit_after(object: Rc<ShardObject>, shard: ShardNumber, wait_ms: u64) -> Rc<Answers> {
     Delay::from(Duration::from_millis(wait_ms)).await;
-    let Some(Group { pushes, counted, bytes, .. }) = object.commits.group.take() else {
+    let Some(Group { pushes, counted, .. }) = object.commits.group.take() else {
         return Rc::new(Err(ShardError::Storage("a group was committed twice".into())));
     };
     let now = clock::now();
-    let answers = object.with_shard(Some(shard), |shard, instance| {
+    let answers = object.with_shard(Some(shard), |open, instance| {
         for counted in &counted {
-            shard.woken(now);
-            shard.take_over(counted);
+            open.woken(now);
+            open.take_over(counted);
         }
-        shard.push_all(pushes, now, instance)
+        open.push_all(pushes, now, instance)
     });
-    instance::release(bytes);
+    instance::release(shard);
     work::after_call(&object).await;
     Rc::new(answers)
 }

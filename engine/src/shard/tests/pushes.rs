@@ -287,6 +287,24 @@ fn a_push_whose_samples_all_lie_outside_the_window_stores_nothing() {
     push.outside_window = 6;
     assert_eq!(world.push_listed(push), Ok((0, 0, 6)));
     assert_eq!(world.sql.rows_written(), rows);
+    // Nor is its list known, which nothing would have stored.
+    assert_eq!(world.push_listed(listless(load(1, 7, 12))), Err(ShardError::UnknownDictionary));
+}
+
+#[test]
+fn what_a_push_leaves_behind_whose_series_found_no_room_survives_a_restart() {
+    let mut world = World::new();
+    let names: Vec<String> = (0..=HOST_SERIES_MAX).map(|n| format!("app_{n:05}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let (full, beyond) = (series(&names[..HOST_SERIES_MAX]), series(&names[HOST_SERIES_MAX..]));
+    world.push_listed(listed(1, 1, 1, &full)).unwrap();
+    for _ in 0..2 {
+        assert_eq!(world.push_listed(listed(1, 2, 2, &beyond)), Ok((0, 0, 1)));
+        let listless = listless(listed(1, 3, 3, &beyond));
+        assert_eq!(world.push_listed(listless), Err(ShardError::UnknownDictionary));
+        world.reopen();
+    }
+    assert_eq!(world.push_listed(listless(listed(1, 2, 2, &full))), Ok((HOST_SERIES_MAX as u32, 0, 0)));
 }
 
 #[test]
