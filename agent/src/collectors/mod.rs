@@ -59,6 +59,12 @@ impl Reading {
         self
     }
 
+    /// The series as people write it: `cpu_usage_pct{core=total}`.
+    pub fn series(&self) -> String {
+        let labels: Vec<String> = self.labels.iter().map(|(key, text)| format!("{key}={text}")).collect();
+        format!("{}{{{}}}", self.name, labels.join(","))
+    }
+
     /// Whether the server takes it: one bad sample would cost its whole batch.
     fn is_legal(&self) -> bool {
         let fits = |(_, text): &(&str, String)| (1..=LABEL_VALUE_BYTES_MAX).contains(&text.len());
@@ -164,7 +170,7 @@ impl Collectors {
             }
         }
         if !self.exclude.is_empty() {
-            readings.retain(|reading| !self.exclude.matches(reading.name));
+            readings.retain(|reading| !self.exclude.matches_any(&[reading.name, &reading.series()]));
         }
         readings
     }

@@ -102,13 +102,14 @@ fn under_node_exporters_names_every_series_is_known_and_there_once() {
 fn what_is_switched_off_is_not_read_and_what_is_left_out_is_not_sent() {
     let collection = Collection {
         off: Patterns::parse("cpu, memory"),
-        metrics_exclude: Patterns::parse("load_*, !load_1m"),
+        metrics_exclude: Patterns::parse("load_*, !load_1m, disk_*, !disk_*{mount=/}"),
         ..Collection::usual(Naming::Edgewatch, "/nowhere".into())
     };
     let names: BTreeSet<&str> =
         of_this_host(&collection).collect().iter().map(|reading| reading.name).collect();
     assert!(names.iter().all(|name| !name.starts_with("cpu_") && !name.starts_with("mem_")), "{names:?}");
     assert!(names.contains("load_1m") && !names.contains("load_5m"));
+    assert!(names.contains("disk_used_pct") && !names.contains("disk_reads_total"));
 }
 
 #[test]

@@ -23,7 +23,13 @@ impl Patterns {
 
     /// Whether `text` is one of those that are meant.
     pub fn matches(&self, text: &str) -> bool {
-        let last = self.0.iter().rev().find(|pattern| is_match(pattern.glob.as_bytes(), text.as_bytes()));
+        self.matches_any(&[text])
+    }
+
+    /// Whether what goes by any of these texts is meant.
+    pub fn matches_any(&self, texts: &[&str]) -> bool {
+        let matches = |glob: &str| texts.iter().any(|text| is_match(glob.as_bytes(), text.as_bytes()));
+        let last = self.0.iter().rev().find(|pattern| matches(&pattern.glob));
         last.is_some_and(|pattern| !pattern.takes_out)
     }
 
@@ -97,6 +103,10 @@ mod tests {
         );
         let only = Patterns::parse("*, !eth0");
         assert!(only.matches("eth1") && !only.matches("eth0"));
+        let series = Patterns::parse("cpu_*{core=*}, !*{core=total}");
+        assert!(series.matches_any(&["cpu_usage_pct", "cpu_usage_pct{core=0}"]));
+        assert!(!series.matches_any(&["cpu_usage_pct", "cpu_usage_pct{core=total}"]));
+        assert!(!series.matches_any(&["cpu_count", "cpu_count{}"]));
         assert!(Patterns::parse("").is_empty());
     }
 }

@@ -132,7 +132,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "metrics-exclude",
         value: LIST,
         default: "",
-        doc: "Metrics that are not sent, by name.",
+        doc: "Metrics that are not sent, by name, or by name and label such as cpu_usage_pct{core=*}, !cpu_usage_pct{core=total}.",
     },
     Setting {
         key: "interfaces_exclude",
