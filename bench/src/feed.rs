@@ -16,7 +16,7 @@ pub const STEP_MS: i64 = 10_000;
 /// Readings a push: a minute's.
 pub const READINGS: u64 = 6;
 /// As the agent compresses.
-const ZSTD_LEVEL: i32 = 3;
+const ZSTD_LEVEL: i32 = 9;
 /// Recorded rounds by which one host is ahead of the one before.
 const HOST_AHEAD: u64 = 7;
 

@@ -14,6 +14,9 @@ use std::{
 };
 use xtask::project;
 
+/// Rounds of a second in a step of ten.
+const STEP: i64 = 10;
+
 /// A host's samples.
 #[derive(Clone, Debug)]
 pub struct Recording {
@@ -45,7 +48,22 @@ impl Recording {
 
     /// A node_exporter's, taken once a second: every tenth round, for true steps of 10 s.
     pub fn of_node_exporter(path: &Path) -> Result<Self> {
-        Self::read("recorded", path, 10)
+        Self::read("recorded", path, usize::try_from(STEP)?)
+    }
+
+    /// The same recording whole: its ten series of every tenth round one after the other, 16 hours in all. Counters begin
+    /// anew at each of the nine seams.
+    pub fn of_node_exporter_in_turn(path: &Path) -> Result<Self> {
+        let mut recording = Self::read("recorded_16h", path, 1)?;
+        for series in &mut recording.series {
+            let rounds = i64::try_from(series.samples.len())? / STEP;
+            for (sample, round) in series.samples.iter_mut().zip(0..) {
+                sample.time = sample.time.plus_ms((round % STEP) * (rounds * STEP - 1) * 1_000);
+            }
+            series.samples.truncate(usize::try_from(rounds * STEP)?);
+            series.samples.sort_by_key(|sample| sample.time);
+        }
+        Ok(recording)
     }
 
     /// Reads every `step`-th round.

@@ -57,22 +57,30 @@ fn day(hosts: usize) -> Result<Vec<f64>> {
     put_clock(-50)?;
     run_jobs(&server, 0)?;
     let before = counted(&server)?;
+    let mut alarms = 0.0;
     for minute in 0..1_440 {
         put_clock(minute)?;
         push_all(&hosts, &feed, at(minute), 1 + minute.unsigned_abs())?;
         if minute % 60 == 10 {
             run_jobs(&server, 0)?;
+            alarms += 1.0;
         }
     }
     // The last hour's seal, the day's compaction, and the end of what it has replaced.
     for hour in 0..4 {
         put_clock(1_440 + 15 + hour * HOUR_MS / MINUTE_MS)?;
         run_jobs(&server, 0)?;
+        alarms += 1.0;
     }
     let after = counted(&server)?;
     server.stop()?;
     let used = COUNTED.iter().zip(before).zip(after);
-    Ok(used.map(|(((.., by_looking), before), after)| after - before - by_looking).collect())
+    let used = used.map(|(((resource, _, by_looking), before), after)| {
+        // The hook that has jobs done is no call that is counted; the alarm that it stands for is one.
+        let alarms = if *resource == Resource::ObjectRequests { alarms } else { 0.0 };
+        after - before - by_looking + alarms
+    });
+    Ok(used.collect())
 }
 
 fn push_all(hosts: &[Host], feed: &Feed, now: TimestampMs, number: u64) -> Result<()> {

@@ -11,7 +11,10 @@ use edgewatch_shared::{
     TimestampMs,
     limits::{HOUR_MS, MINUTE_MS},
 };
-use std::{thread, time::Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 use xtask::{
     build::Bundle,
     server::{Options, Server},
@@ -23,6 +26,8 @@ const MINUTES: u64 = 60;
 const CONNECTIONS: usize = 16;
 const ROUNDS: usize = 15;
 const SHARD: u16 = 0;
+/// An object ends a moment after it has said so.
+const EVICTION: Duration = Duration::from_millis(200);
 
 /// Medians over evictions.
 pub fn measure() -> Result<Vec<Figure>> {
@@ -30,28 +35,35 @@ pub fn measure() -> Result<Vec<Figure>> {
     let state = tempfile::tempdir()?;
     let server = Server::start(&Options { bundle: Bundle::TestHooks, ..Options::new(state.path()) })?;
     let hosts = enrolled(&server, HOSTS, "cold")?;
-    let end = fill_hour(&server, &hosts, &feed)?;
+    let hour = fill_hour(&server, &hosts, &feed)?;
     let (mut firsts, mut alls, mut heads) = (Vec::new(), Vec::new(), Vec::new());
+    let mut head_bytes = u64::MAX;
     for round in 0..ROUNDS {
-        evict_now(&server, SHARD)?;
+        // Asking whether it has ended would wake it.
+        evict(&server, SHARD)?;
+        thread::sleep(EVICTION);
         let start = Instant::now();
         let host = hosts.get(round * HOSTS / ROUNDS).context("a host")?;
-        let points = host.query(&server, feed.name(), end)?;
+        let points = host.query(&server, feed.name(), hour.end())?;
         firsts.push(start.elapsed().as_secs_f64() * 1e3);
         ensure!(points >= 59, "the query of a full hour found {points} minutes");
+        // That of this host alone: the others' have ended with the object.
+        let heads = hooks::shard(&server, SHARD)?.heads_bytes;
+        ensure!(heads / 2 < head_bytes, "the shard was not evicted: it has {heads} bytes of heads");
+        head_bytes = head_bytes.min(heads);
     }
     for _ in 0..3 {
-        evict_now(&server, SHARD)?;
+        evict_now(&server, SHARD..SHARD + 1)?;
         let start = Instant::now();
         for host in &hosts {
-            host.query(&server, feed.name(), end)?;
+            host.query(&server, feed.name(), hour.end())?;
         }
         alls.push(start.elapsed().as_secs_f64() * 1e3);
     }
     for push in 0..3 {
-        evict_now(&server, SHARD)?;
-        let sender = Sender { host: 0, start: first_reading(end) };
-        hosts[0].push_frame(&feed.body(sender, MINUTES + push)?, end)?;
+        evict_now(&server, SHARD..SHARD + 1)?;
+        let sender = Sender { host: 0, start: hour.start };
+        hosts[0].push_frame(&feed.body(sender, MINUTES + push)?, hour.now()?)?;
         heads.push(hooks::shard(&server, SHARD)?.heads_bytes as f64);
     }
     server.stop()?;
@@ -67,39 +79,52 @@ pub fn enrolled(server: &Server, count: usize, name: &str) -> Result<Vec<Host>> 
     each(count, |n| Host::enroll(server, format!("{name}-{n}")))
 }
 
-/// Ends a shard's object and waits until the next one answers.
-pub fn evict_now(server: &Server, shard: u16) -> Result<()> {
-    evict(server, shard)?;
-    // The object ends a moment after it has said so; calls that it cuts off fail.
-    for _ in 0..200 {
-        if hooks::shard(server, shard).is_ok_and(|shard| shard.heads_bytes == 0) {
-            return Ok(());
-        }
-        thread::sleep(std::time::Duration::from_millis(5));
-    }
-    Err(anyhow!("shard {shard} keeps its heads"))
+/// Ends the objects of some shards and wakes the next ones; their heads are gone.
+pub fn evict_now(server: &Server, shards: std::ops::Range<u16>) -> Result<()> {
+    shards.clone().try_for_each(|shard| evict(server, shard))?;
+    thread::sleep(EVICTION);
+    let woken = shards.map(|shard| hooks::shard(server, shard)).collect::<Result<Vec<_>>>()?;
+    let heads = woken.last().map_or(0, |shard| shard.heads_bytes);
+    ensure!(heads == 0, "the shards were not evicted: there are {heads} bytes of heads");
+    Ok(())
 }
 
-/// Pushes a full hour of every host into one partition of the log; returns its end, where the server's clock stands.
-pub fn fill_hour(server: &Server, hosts: &[Host], feed: &Feed) -> Result<TimestampMs> {
-    let hour = fleet::now()?.hour().end();
-    let end = hour.plus_ms(HOUR_MS - 1_000);
-    // Two minutes may pass until all are sent, and the hour must not end.
-    set_clock(server, end.plus_ms(-4 * MINUTE_MS).ms_since(fleet::now()?))?;
+/// An hour that is full, as the server's clock has it.
+#[derive(Clone, Copy, Debug)]
+pub struct FullHour {
+    start: TimestampMs,
+    offset_ms: i64,
+}
+
+impl FullHour {
+    /// The server's clock.
+    fn now(&self) -> Result<TimestampMs> {
+        Ok(fleet::now()?.plus_ms(self.offset_ms))
+    }
+
+    /// Its last instant.
+    pub fn end(&self) -> TimestampMs {
+        self.start.plus_ms(HOUR_MS - 1)
+    }
+}
+
+/// Pushes a full hour of every host into one partition of the log.
+pub fn fill_hour(server: &Server, hosts: &[Host], feed: &Feed) -> Result<FullHour> {
+    let start = fleet::now()?.hour().end();
+    // The newest samples may be five minutes ahead, and the hour must not end until all are sent.
+    let offset_ms = start.plus_ms(HOUR_MS - 4 * MINUTE_MS).ms_since(fleet::now()?);
+    set_clock(server, offset_ms)?;
+    let hour = FullHour { start, offset_ms };
     each(hosts.len(), |n| {
         let host = hosts.get(n).context("a host")?;
         for minute in 0..MINUTES {
-            let sender = Sender { host: n as u64, start: first_reading(end) };
-            let reply = host.push_frame(&feed.body(sender, minute)?, end)?;
+            let body = feed.body(Sender { host: n as u64, start }, minute)?;
+            let reply = host.push_frame(&body, hour.now()?)?;
             ensure!(reply.ingested == feed.samples_per_push(), "{reply:?}");
         }
         Ok(())
     })?;
-    Ok(end)
-}
-
-fn first_reading(end: TimestampMs) -> TimestampMs {
-    end.hour().start()
+    Ok(hour)
 }
 
 /// Does something for every number below `count`, several at a time; what it gives is in order.

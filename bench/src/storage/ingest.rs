@@ -25,7 +25,7 @@ use xtask::server::{Options, Server};
 /// 240 samples a push with [`feed::READINGS`](crate::feed::READINGS).
 const SERIES: usize = 40;
 /// One host each.
-const CONNECTIONS: usize = 16;
+const CONNECTIONS: usize = 64;
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(4);
 /// Pushes by which a host may be ahead of the slowest: Prometheus takes nothing that is an hour late.

@@ -36,12 +36,12 @@ pub fn measure() -> Result<Vec<Figure>> {
     let idle = memory_bytes(&server)?;
     let all = enrolled(&server, (SHARDS - 1) * SHARD_HOSTS_MAX + HOSTS, "memory")?;
     let read: Vec<Host> = chosen(all)?;
-    let end = fill_hour(&server, &read, &feed)?;
+    let hour = fill_hour(&server, &read, &feed)?;
     let (mut early, mut cycled) = (0, 0);
     for cycle in 0..CYCLES {
-        (0..SHARDS).try_for_each(|shard| evict_now(&server, u16::try_from(shard)?))?;
+        evict_now(&server, 0..u16::try_from(SHARDS)?)?;
         for host in &read {
-            let points = host.query(&server, feed.name(), end)?;
+            let points = host.query(&server, feed.name(), hour.end())?;
             ensure!(points >= 59, "the query of a full hour found {points} minutes");
         }
         cycled = memory_bytes(&server)?;

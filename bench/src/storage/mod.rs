@@ -38,7 +38,7 @@ const PARTS: &[Part] = &[
     Part {
         name: "stored",
         figures: &["stored_bytes_per_sample", "stored_ratio_to_victoriametrics"],
-        measure: |request| stored::measure(&recordings(request)?),
+        measure: stored,
     },
     Part { name: "wire", figures: &["wire_bytes_per_push"], measure: |_| wire::measure() },
     Part { name: "ingest", figures: &["ingest_samples_per_s_per_core"], measure: |_| ingest::measure() },
@@ -74,8 +74,9 @@ pub fn measure(mut request: Request, mut print: impl FnMut(&Figure)) -> Result<(
     Ok(())
 }
 
-/// The two sets that are stored.
-fn recordings(request: &Request) -> Result<Vec<Recording>> {
+/// Both recordings as they are, and the node_exporter's in turn.
+fn stored(request: &Request) -> Result<Vec<Figure>> {
     let path = node_exporter_path(request.data.clone());
-    Ok(vec![Recording::of_node_exporter(&path)?, Recording::of_agent()?])
+    let recorded = [Recording::of_node_exporter(&path)?, Recording::of_agent()?];
+    stored::measure(&recorded, &Recording::of_node_exporter_in_turn(&path)?)
 }

@@ -12,49 +12,69 @@ use edgewatch_engine::{
     compression::{Deflater, Inflater},
     rollup::Resolution,
 };
-use edgewatch_shared::{HostId, limits::BLOCK_BYTES_MAX, series::SeriesSamples, time::Hour};
+use edgewatch_shared::{
+    HostId,
+    limits::{BLOCK_BYTES_MAX, DAY_BLOCK_BYTES_MAX},
+    series::SeriesSamples,
+    time::Hour,
+};
 use std::collections::BTreeMap;
 
 /// How the host is named for those who name it with every series.
 const HOST_LABEL: (&str, &str) = ("instance", "host-1");
 
-/// Both sets' figures, and the worst of the two under the plain names.
-pub fn measure(sets: &[Recording]) -> Result<Vec<Figure>> {
+/// The figures of each set, and the worst of those that were recorded as they are under the plain names.
+pub fn measure(recorded: &[Recording], long: &Recording) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     let (mut ours_worst, mut ratio_worst) = (0.0_f64, 0.0_f64);
-    for recording in sets {
-        let set = recording.set;
-        let samples = recording.samples() as f64;
-        let ours = blocks_bytes(&recording.series)? as f64 / samples;
-        let victoria = of_victoria_metrics(recording)?;
-        let (data, index) = (victoria.data as f64 / samples, victoria.index as f64 / samples);
-        let theirs = data + index;
+    for recording in recorded {
+        let (set, samples) = (recording.set, recording.samples() as f64);
+        let (ours, theirs) = beside_victoria_metrics(recording, &mut figures)?;
         let prometheus = prometheus::stored(&recording.series, HOST_LABEL)? as f64 / samples;
-        figures.extend([
-            Figure::new(format!("stored_bytes_per_sample_{set}"), ours, "B")
-                .beside(victoria_metrics::NAME, theirs),
-            Figure::new(format!("stored_ratio_to_victoriametrics_{set}"), ours / theirs, ""),
-            Figure::new(format!("stored_ratio_to_victoriametrics_data_{set}"), ours / data, ""),
-            Figure::new(format!("stored_ratio_to_prometheus_{set}"), ours / prometheus, "")
-                .beside(prometheus::NAME, prometheus),
-            Figure::new(format!("stored_samples_{set}"), samples, ""),
-        ]);
+        let name = format!("stored_ratio_to_prometheus_{set}");
+        figures.push(Figure::new(name, ours / prometheus, "").beside(prometheus::NAME, prometheus));
         ours_worst = ours_worst.max(ours);
         ratio_worst = ratio_worst.max(ours / theirs);
     }
-    figures.push(Figure::new("stored_bytes_per_sample", ours_worst, "B"));
-    figures.push(Figure::new("stored_ratio_to_victoriametrics", ratio_worst, ""));
+    let (_, theirs) = beside_victoria_metrics(long, &mut figures)?;
+    let compacted = blocks_bytes([&long.series], DAY_BLOCK_BYTES_MAX)? as f64 / long.samples() as f64;
+    figures.extend([
+        Figure::new(format!("stored_bytes_per_sample_{}_compacted", long.set), compacted, "B")
+            .beside(victoria_metrics::NAME, theirs),
+        Figure::new("stored_bytes_per_sample", ours_worst, "B"),
+        Figure::new("stored_ratio_to_victoriametrics", ratio_worst, ""),
+    ]);
     Ok(figures)
 }
 
-/// What the hours' blocks take; each is read back, bit for bit.
-fn blocks_bytes(series: &[SeriesSamples]) -> Result<u64> {
+/// Ours in hourly blocks and VictoriaMetrics', bytes a sample.
+fn beside_victoria_metrics(recording: &Recording, figures: &mut Vec<Figure>) -> Result<(f64, f64)> {
+    let (set, samples) = (recording.set, recording.samples() as f64);
+    let ours = blocks_bytes(by_hour(&recording.series).values(), BLOCK_BYTES_MAX)? as f64 / samples;
+    let victoria = of_victoria_metrics(recording)?;
+    let (data, index) = (victoria.data as f64 / samples, victoria.index as f64 / samples);
+    let theirs = data + index;
+    figures.extend([
+        Figure::new(format!("stored_bytes_per_sample_{set}"), ours, "B")
+            .beside(victoria_metrics::NAME, theirs),
+        Figure::new(format!("stored_ratio_to_victoriametrics_{set}"), ours / theirs, ""),
+        Figure::new(format!("stored_ratio_to_victoriametrics_data_{set}"), ours / data, ""),
+        Figure::new(format!("stored_samples_{set}"), samples, ""),
+    ]);
+    Ok((ours, theirs))
+}
+
+/// What the blocks of some hours or days take; each is read back, bit for bit.
+fn blocks_bytes<'a>(
+    spans: impl IntoIterator<Item = &'a Vec<SeriesSamples>>,
+    bytes_max: usize,
+) -> Result<u64> {
     let host = HostId::new(0, [1; 14]);
     let (mut deflater, mut inflater) = (Deflater::default(), Inflater::default());
     let mut bytes = 0;
-    for series in by_hour(series).into_values() {
-        let mut writer = BlockWriter::new(Resolution::Raw, BLOCK_BYTES_MAX);
-        writer.push(host, &series, &mut deflater)?;
+    for series in spans {
+        let mut writer = BlockWriter::new(Resolution::Raw, bytes_max);
+        writer.push(host, series, &mut deflater)?;
         let mut read = Vec::new();
         for built in writer.finish(&mut deflater)? {
             bytes += built.bytes.len() as u64;
@@ -63,7 +83,7 @@ fn blocks_bytes(series: &[SeriesSamples]) -> Result<u64> {
                 read.extend(block.chunk(entry, &mut inflater)?);
             }
         }
-        ensure!(is_same(&read, &series), "a block gives back something else than was put in");
+        ensure!(is_same(&read, series), "a block gives back something else than was put in");
     }
     Ok(bytes)
 }

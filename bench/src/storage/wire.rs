@@ -2,23 +2,29 @@
 //! listens. Beside it remote_write 1.0 with the very same samples. TLS adds the same to both.
 
 use crate::{
-    feed::{Feed, Sender},
+    feed::{Feed, READINGS, Sender},
     figure::{Figure, median},
     fleet::client,
     peers::remote_write,
 };
 use anyhow::{Context, Result, anyhow, ensure};
 use edgewatch_agent::{
+    batch::{Batch, Columns, SeriesList, Told},
+    pending::Round,
     push::{client::Client, identity::Identity},
     server_url::ServerUrl,
 };
 use edgewatch_shared::{
-    HostId, TimestampMs,
+    HostId, Series, TimestampMs,
     keys::{Keyring, Purpose},
+    series::SeriesSamples,
+    wire::push::{MEDIA_TYPE, StreamId},
 };
 use std::{
+    collections::BTreeMap,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
+    sync::Arc,
     thread,
 };
 
@@ -28,6 +34,8 @@ const SERIES: usize = 70;
 const PUSHES: u64 = 60;
 /// A time in seconds of ten digits, as they are now.
 const START: TimestampMs = TimestampMs(1_795_000_000_000);
+/// Some random number.
+const STREAM: StreamId = StreamId(0x9e37_79b9_7f4a_7c15);
 const REMOTE_WRITE: &str = "remote_write 1.0";
 
 /// Medians over the recording's pushes.
@@ -55,15 +63,32 @@ fn ours(feed: &Feed, sender: Sender) -> Result<Vec<f64>> {
     counted(PUSHES, |url| {
         let url = ServerUrl::parse(url, false).map_err(|error| anyhow!("{error}"))?;
         let client = Client::new(url);
+        let mut list = None;
         for number in 0..PUSHES {
             let bearer = identity.bearer(Feed::time(sender, number).seconds());
-            let body = feed.body(sender, number)?;
-            let answer = client.post("/api/v1/push", &bearer, &body, false);
+            let batch = batch(&feed.samples(sender, number), number, &mut list);
+            let body = batch.body(number == 0)?;
+            let answer = client.post("/api/v1/push", &bearer, MEDIA_TYPE, &body);
             let answer = answer.map_err(|error| anyhow!("{error}"))?;
             ensure!(answer.status == 202, "the listener answered {}", answer.status);
         }
         Ok(())
     })
+}
+
+/// The agent's batch of some readings.
+fn batch(samples: &[SeriesSamples], number: u64, list: &mut Option<Arc<SeriesList>>) -> Batch {
+    let mut rounds: BTreeMap<TimestampMs, BTreeMap<Series, f64>> = BTreeMap::new();
+    for SeriesSamples { series, samples } in samples {
+        for sample in samples {
+            rounds.entry(sample.time).or_default().insert(series.clone(), sample.value);
+        }
+    }
+    let mut columns = Columns::default();
+    for ((time, samples), number) in rounds.into_iter().zip(number * READINGS + 1..) {
+        columns.add(Round { number, time, samples });
+    }
+    columns.freeze(STREAM, Told::default(), 0, list)
 }
 
 /// Bytes of the same pushes as Prometheus sends them, with a bearer token of 43 characters (32 bytes).
