@@ -188,3 +188,35 @@ fn raw_samples_go_after_their_retention_and_rollups_stay() {
     assert_eq!(objects(api, "raw"), [""; 0]);
     assert_eq!([objects(api, "5m"), objects(api, "1h")], rollups);
 }
+
+#[test]
+fn days_that_are_compacted_answer_from_rollups_and_say_so() {
+    let server = Edgewatch::start("compaction-rollups");
+    let api = server.client();
+    let first = sealed_hours(api);
+    let day = first.day();
+    let ask = |bucket: &str, agg: &str| {
+        let (from, to) =
+            (day.start().0.to_string(), first.plus_ms(HOURS * HOUR_MS).day().end().plus_ms(-1).0.to_string());
+        let asked = [("host", "two"), ("name", "load_1m"), ("bucket", bucket), ("agg", agg)];
+        api.query(&[&asked[..], &[("from", from.as_str()), ("to", to.as_str())]].concat())
+    };
+    let all =
+        || ["count", "min", "max", "last"].map(|agg| ["1m", "5m", "1h", "1d"].map(|bucket| ask(bucket, agg)));
+    let before = all();
+    assert!(before.iter().flatten().all(|reply| reply.resolution == "raw" && !reply.points.is_empty()));
+    api.set_time(night(first));
+    eventually("the days are compacted", Duration::from_secs(60), || {
+        api.run_jobs(0);
+        (objects(api, "1h").len() == days(first).len()).then_some(())
+    });
+    for (after, before) in all().iter().flatten().zip(before.iter().flatten()) {
+        let resolution = match after.bucket.as_str() {
+            "1m" => "raw",
+            "5m" => "5m",
+            _ => "1h",
+        };
+        assert_eq!(after.resolution, resolution, "{} of {}", after.agg, after.bucket);
+        assert_eq!(after.points, before.points, "{} of {}", after.agg, after.bucket);
+    }
+}

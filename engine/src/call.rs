@@ -8,6 +8,7 @@ use crate::{
     moves::{Destination, Luggage},
     query::{Evaluated, Evaluation},
     registry::HostRecord,
+    rollup::Resolution,
     series_limit::Fingerprint,
     series_registry::SeriesSpan,
     streams::Identity,
@@ -257,6 +258,8 @@ pub struct ReadReply {
     pub evaluated: Vec<Evaluated>,
     /// Objects with samples of that time.
     pub objects: Vec<BlockEntry>,
+    /// The coarsest that any of it is made of.
+    pub resolution: Resolution,
     /// What was passed over.
     pub warnings: Vec<String>,
     /// Other shards that hold samples of some of the hosts.

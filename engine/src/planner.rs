@@ -1,6 +1,6 @@
 //! What a query would cost, known before anything of it is read: out of the indexes of the objects that it needs.
 
-use crate::{block::IndexEntry, call::Read, query::wants};
+use crate::{block::IndexEntry, call::Read, query::wants, rollup::Resolution};
 use edgewatch_shared::limits::{QUERY_OBJECTS_MAX, QUERY_READ_BYTES_MAX, QUERY_READ_SAMPLES_MAX};
 
 /// What there is to read. Bounds, not estimates: a chunk is read whole, of whatever series.
@@ -58,6 +58,37 @@ impl Cost {
     }
 }
 
+/// What a shard has of a day that a read touches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DayStock {
+    /// All samples of it up to its compaction.
+    pub compacted: bool,
+    /// Samples that no compaction has taken in: in blocks of their own, or in the log.
+    pub loose: bool,
+    /// Rollups of five minutes.
+    pub five_minutes: bool,
+    /// Rollups of an hour.
+    pub hours: bool,
+    /// Whether the read begins or ends within the day, and within a rollup.
+    pub is_cut: bool,
+}
+
+/// What a day is read from, beside its loose samples: rollups no coarser than `coarsest` if they are of everything
+/// there is, else samples, and where those are gone the finest rollups that there are.
+pub fn resolution_of_day(coarsest: Resolution, stock: &DayStock) -> Resolution {
+    let has = |resolution: &Resolution| match resolution {
+        Resolution::Raw => stock.compacted,
+        Resolution::FiveMinutes => stock.five_minutes,
+        Resolution::Hour => stock.hours,
+    };
+    let finest = || Resolution::ALL.into_iter().find(has).unwrap_or(Resolution::Raw);
+    if stock.loose || stock.is_cut {
+        return finest();
+    }
+    let fits = |resolution: &Resolution| *resolution <= coarsest && has(resolution);
+    Resolution::ALL.into_iter().rev().find(fits).unwrap_or_else(finest)
+}
+
 /// The rank of a part among those of several shards that hold samples of the same hosts: of one instant the shard that
 /// a host was on later counts, and within a shard the higher rank.
 pub fn rank_among_shards(order: usize, rank: i64) -> i64 {
@@ -90,6 +121,25 @@ mod tests {
         };
         let entries = [entry(1, 0, 1, 10), entry(1, 5, 2, 20), entry(1, 20, 4, 40), entry(2, 10, 8, 80)];
         assert_eq!(Cost::default().with(&entries, &read), Cost { bytes: 6, samples: 60 });
+    }
+
+    #[test]
+    fn a_day_is_read_from_what_is_coarse_enough_and_of_everything() {
+        use Resolution::{FiveMinutes, Hour, Raw};
+        let whole = DayStock { compacted: true, five_minutes: true, hours: true, ..DayStock::default() };
+        let chosen =
+            |stock: DayStock| [Raw, FiveMinutes, Hour].map(|coarsest| resolution_of_day(coarsest, &stock));
+        assert_eq!(chosen(whole), [Raw, FiveMinutes, Hour]);
+        assert_eq!(chosen(DayStock { hours: false, ..whole }), [Raw, FiveMinutes, FiveMinutes]);
+        assert_eq!(chosen(DayStock { loose: true, ..whole }), [Raw; 3], "rollups lack what came late");
+        assert_eq!(chosen(DayStock { is_cut: true, ..whole }), [Raw; 3], "a rollup cannot be cut");
+        // Samples are gone.
+        let rolled_up = DayStock { compacted: false, ..whole };
+        assert_eq!(chosen(rolled_up), [FiveMinutes, FiveMinutes, Hour]);
+        assert_eq!(chosen(DayStock { loose: true, ..rolled_up }), [FiveMinutes; 3]);
+        assert_eq!(chosen(DayStock { is_cut: true, five_minutes: false, ..rolled_up }), [Hour; 3]);
+        assert_eq!(chosen(DayStock::default()), [Raw; 3]);
+        assert_eq!(chosen(DayStock { loose: true, ..DayStock::default() }), [Raw; 3]);
     }
 
     #[test]

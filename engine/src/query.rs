@@ -12,6 +12,7 @@ use crate::{
     call::{Part, Read},
     compression::Inflater,
     head::between,
+    rollup::Resolution,
 };
 use edgewatch_shared::{
     TimestampMs,
@@ -62,6 +63,15 @@ impl Bucket {
             Self::QuarterHour => 15 * MINUTE_MS,
             Self::Hour => HOUR_MS,
             Self::Day => DAY_MS,
+        }
+    }
+
+    /// The coarsest rollups that its points can be made of.
+    pub fn rollups(self) -> Resolution {
+        match self {
+            Self::Minute => Resolution::Raw,
+            Self::FiveMinutes | Self::QuarterHour => Resolution::FiveMinutes,
+            Self::Hour | Self::Day => Resolution::Hour,
         }
     }
 

@@ -15,9 +15,10 @@ use std::collections::BTreeMap;
 pub const ROLLUP_LABEL: &str = "__rollup__";
 
 /// How finely a block keeps time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Resolution {
     /// As it was read.
+    #[default]
     Raw,
     /// A value for every five minutes.
     FiveMinutes,

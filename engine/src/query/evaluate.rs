@@ -4,12 +4,15 @@
 //! pooled in order of host and series. So an answer is the same to the last bit wherever its cells were computed.
 
 use super::{
-    Aggregate, Bucket, Merger, TooManySamples,
+    Aggregate, Bucket, Merger, Run, TooManySamples,
     merge::merged,
     partial::{CELL_SAMPLES, Evaluated},
 };
-use crate::call::Part;
-use edgewatch_shared::{HostId, Sample, Series, TimestampMs};
+use crate::{
+    call::Part,
+    rollup::{ROLLUP_LABEL, Resolution, Rollup, from_series},
+};
+use edgewatch_shared::{HostId, Sample, Series, TimestampMs, series::SeriesSamples};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,6 +27,8 @@ pub struct Evaluation {
     pub to: TimestampMs,
     /// Series of this name answer by the differences between their samples.
     pub counter: Option<String>,
+    /// The coarsest rollups that may answer where samples would too. Where samples are gone, the finest rollups do.
+    pub coarsest: Resolution,
 }
 
 /// What samples come to.
@@ -39,6 +44,16 @@ pub struct Accumulated {
 impl Accumulated {
     fn of(sample: Sample) -> Self {
         Self { sum: sample.value, min: sample.value, max: sample.value, count: 1, last: sample }
+    }
+
+    /// What a rollup counts for. Of a counter it knows the growth and how often it was read, but no single difference: the
+    /// smallest, the largest and the latest are the mean.
+    fn of_rollup(rollup: &Rollup, is_counter: bool) -> Self {
+        let Rollup { start, count, increase, last, max, min, sum } = *rollup;
+        let mean = increase / count;
+        let (sum, min, max, last) =
+            if is_counter { (increase, mean, mean, mean) } else { (sum, min, max, last) };
+        Self { sum, min, max, count: count as u64, last: Sample { time: start, value: last } }
     }
 
     fn merge(&mut self, later: &Self) {
@@ -82,27 +97,43 @@ impl Evaluation {
 
     /// The cells of a series, in ascending order; `samples` are all that there are in their buckets.
     pub fn cells(&self, samples: &[Sample], is_counter: bool) -> Vec<Cell> {
+        self.cells_of(samples.iter().map(|sample| (*sample, true)), is_counter)
+    }
+
+    /// The same of samples some of which only begin differences.
+    fn cells_of(&self, samples: impl Iterator<Item = (Sample, bool)>, is_counter: bool) -> Vec<Cell> {
         let mut cells: Vec<Cell> = Vec::new();
         let mut earlier: Option<Sample> = None;
-        for sample in samples {
-            let counts = (self.from..=self.to).contains(&sample.time);
+        for (sample, counts) in samples {
+            let counts = counts && (self.from..=self.to).contains(&sample.time);
             let value =
-                if is_counter { earlier.map(|earlier| difference(earlier, *sample)) } else { Some(*sample) };
+                if is_counter { earlier.map(|earlier| difference(earlier, sample)) } else { Some(sample) };
             let counted = value.filter(|_| counts).map(Accumulated::of);
             let start = self.bucket.start_of(sample.time);
             match cells.last_mut().filter(|cell| cell.start == start) {
                 Some(cell) => {
-                    cell.reading = *sample;
+                    cell.reading = sample;
                     match (&mut cell.counted, counted) {
                         (Some(all), Some(one)) => all.merge(&one),
                         (none, one) => *none = (*none).or(one),
                     }
                 }
-                None => cells.push(Cell { start, counted, reading: *sample }),
+                None => cells.push(Cell { start, counted, reading: sample }),
             }
-            earlier = Some(*sample);
+            earlier = Some(sample);
         }
         cells
+    }
+
+    /// The cell of a rollup. Its last reading was some time within the hour; what follows it is of another day.
+    fn cell_of_rollup(&self, rollup: &Rollup, is_counter: bool) -> Cell {
+        let counts = (self.from..=self.to).contains(&rollup.start);
+        let last_instant = rollup.start.hour().end().plus_ms(-1);
+        Cell {
+            start: self.bucket.start_of(rollup.start),
+            counted: counts.then(|| Accumulated::of_rollup(rollup, is_counter)),
+            reading: Sample { time: last_instant, value: rollup.last },
+        }
     }
 }
 
@@ -147,13 +178,14 @@ impl Answer {
     pub fn points(self, aggregate: Aggregate) -> Vec<(TimestampMs, f64)> {
         let Self { evaluation, merger, mut cells } = self;
         let mut runs = merger.into_runs();
+        take_rollups(&evaluation, &mut runs, &mut cells);
         let keys: BTreeSet<_> = runs.keys().chain(cells.keys()).cloned().collect();
         let mut buckets: BTreeMap<TimestampMs, Accumulated> = BTreeMap::new();
         for key in keys {
             let known = cells.remove(&key).unwrap_or_default();
             let samples = merged(runs.remove(&key).unwrap_or_default());
             let is_counter = evaluation.is_counter(&key.1);
-            for (start, counted) in counted_cells(&evaluation, known, samples, is_counter) {
+            for (start, counted) in counted_cells(&evaluation, &known, samples, is_counter) {
                 buckets.entry(start).and_modify(|all| all.merge(&counted)).or_insert(counted);
             }
         }
@@ -161,28 +193,57 @@ impl Answer {
     }
 }
 
-/// What a series comes to, in ascending order: cells that are known, and those of samples in other buckets. A
-/// counter's difference across that border is taken from the last reading of the known cell.
+/// Makes cells of the series that are rollups.
+fn take_rollups(
+    evaluation: &Evaluation,
+    runs: &mut BTreeMap<(HostId, Series), Vec<Run>>,
+    cells: &mut BTreeMap<(HostId, Series), Vec<Cell>>,
+) {
+    let mut stored: BTreeMap<HostId, Vec<SeriesSamples>> = BTreeMap::new();
+    runs.retain(|(host, series), runs| {
+        if !series.labels.contains_key(ROLLUP_LABEL) {
+            return true;
+        }
+        let samples = merged(std::mem::take(runs));
+        stored.entry(*host).or_default().push(SeriesSamples { series: series.clone(), samples });
+        false
+    });
+    for (host, stored) in stored {
+        for (series, rollups) in from_series(stored) {
+            let is_counter = evaluation.is_counter(&series);
+            let of_rollups = rollups.iter().map(|rollup| evaluation.cell_of_rollup(rollup, is_counter));
+            cells.entry((host, series)).or_default().extend(of_rollups);
+        }
+    }
+}
+
+/// What a series comes to by bucket: cells that are known, and those of samples in other buckets. A counter's first
+/// difference after a known cell is taken from that cell's last reading.
 fn counted_cells(
     evaluation: &Evaluation,
-    known: Vec<Cell>,
-    mut samples: Vec<Sample>,
+    known: &[Cell],
+    samples: Vec<Sample>,
     is_counter: bool,
 ) -> BTreeMap<TimestampMs, Accumulated> {
-    let starts: BTreeSet<TimestampMs> = known.iter().map(|cell| cell.start).collect();
-    if is_counter && !samples.is_empty() {
-        samples.extend(known.iter().map(|cell| cell.reading));
-        samples.sort_by_key(|sample| sample.time);
+    let mut line: Vec<(Sample, bool)> = samples.into_iter().map(|sample| (sample, true)).collect();
+    if is_counter && !line.is_empty() {
+        line.extend(known.iter().map(|cell| (cell.reading, false)));
+        line.sort_by_key(|(sample, _)| sample.time);
     }
-    let fresh =
-        evaluation.cells(&samples, is_counter).into_iter().filter(|cell| !starts.contains(&cell.start));
-    known.iter().copied().chain(fresh).filter_map(|cell| Some((cell.start, cell.counted?))).collect()
+    let fresh = evaluation.cells_of(line.into_iter(), is_counter);
+    let mut buckets: BTreeMap<TimestampMs, Accumulated> = BTreeMap::new();
+    for cell in known.iter().chain(&fresh) {
+        if let Some(counted) = cell.counted {
+            buckets.entry(cell.start).and_modify(|all| all.merge(&counted)).or_insert(counted);
+        }
+    }
+    buckets
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use edgewatch_shared::{Labels, limits::DAY_MS, series::SeriesSamples};
+    use edgewatch_shared::{Labels, limits::DAY_MS};
 
     fn samples(pairs: &[(i64, f64)]) -> Vec<Sample> {
         pairs.iter().map(|(ms, value)| Sample { time: TimestampMs(*ms), value: *value }).collect()
@@ -198,6 +259,7 @@ mod tests {
                 from: TimestampMs(0),
                 to: TimestampMs(DAY_MS),
                 counter: None,
+                coarsest: Resolution::Raw,
             });
             for (label, samples) in [("0", &first), ("1", &second)] {
                 let labels = Labels::from([("core".to_owned(), label.to_owned())]);

@@ -1,7 +1,7 @@
 //! A shard's share of a query: cells of buckets that only it has samples of, and the samples of the others.
 
 use super::{Cell, Evaluation, Merger, Run, merge::merged};
-use crate::call::Part;
+use crate::{call::Part, rollup::ROLLUP_LABEL};
 use edgewatch_shared::{HostId, Sample, Series, TimestampMs, series::SeriesSamples};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,7 +33,13 @@ pub fn partial(
     for ((host, series), runs) in parts.into_runs() {
         let is_counter = evaluation.is_counter(&series);
         let samples = merged(runs.clone());
-        let own = own_buckets(&samples, evaluation, elsewhere, is_counter);
+        // Rollups are small, and no samples.
+        let is_rollup = series.labels.contains_key(ROLLUP_LABEL);
+        let own = if is_rollup {
+            BTreeSet::new()
+        } else {
+            own_buckets(&samples, evaluation, elsewhere, is_counter)
+        };
         let is_own = |sample: &Sample| own.contains(&evaluation.bucket.start_of(sample.time));
         let mut cells = evaluation.cells(&samples, is_counter);
         cells.retain(|cell| own.contains(&cell.start) && (is_counter || cell.counted.is_some()));
@@ -81,7 +87,10 @@ fn own_buckets(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::query::{Aggregate, Answer, Bucket};
+    use crate::{
+        query::{Aggregate, Answer, Bucket},
+        rollup::Resolution,
+    };
     use edgewatch_shared::Labels;
     use proptest::prelude::*;
 
@@ -152,7 +161,7 @@ mod tests {
 
     fn evaluation(bucket: Bucket, from: i64, to: i64) -> Evaluation {
         let (from, to) = (TimestampMs(from), TimestampMs(to));
-        Evaluation { bucket, from, to, counter: Some("counter".to_owned()) }
+        Evaluation { bucket, from, to, counter: Some("counter".to_owned()), coarsest: Resolution::Raw }
     }
 
     #[test]

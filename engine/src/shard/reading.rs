@@ -8,7 +8,8 @@ use crate::{
     counters::Counter,
     head::HostHead,
     moves::Whereabouts,
-    query::{Merger, TooManySamples, partial, read_block, select},
+    planner::{DayStock, resolution_of_day},
+    query::{Evaluation, Merger, TooManySamples, partial, read_block, select},
     rollup::Resolution,
     series_registry::{self, SeriesSpan, merged_spans},
     sql::Sql,
@@ -17,21 +18,26 @@ use edgewatch_shared::{
     HostId,
     limits::{QUERY_LOCAL_BLOCKS_MAX, QUERY_SAMPLES_MAX},
     series::SeriesSamples,
+    time::Day,
 };
-use std::ops::ControlFlow;
+use std::{collections::BTreeMap, ops::ControlFlow};
 
 impl<S: Sql> Shard<S> {
     /// Everything of one instant.
     pub(super) fn read(&mut self, read: &Read, instance: &mut Instance) -> Result<ReadReply, ShardError> {
-        let mut blocks = block_index::overlapping(&self.sql, Resolution::Raw, read.from, read.to)?;
-        blocks.retain(|block| block.may_hold(&read.hosts));
+        let known = self.complaints.len();
+        let mut found = Found::default();
+        for host in &read.hosts {
+            let series = self.read_log(*host, read, instance)?;
+            found.add(Part { rank: LOG_RANK, host: *host, series })?;
+        }
+        let (blocks, resolution) = self.blocks(read, &found.parts)?;
         let (objects, local): (Vec<_>, Vec<_>) =
             blocks.into_iter().partition(|block| block.place == Place::R2);
         if local.len() > QUERY_LOCAL_BLOCKS_MAX {
             return Err(ShardError::TooManyBlocks(local.len() as u64));
         }
-        let mut reply = ReadReply { objects, ..ReadReply::default() };
-        let mut found = Found::default();
+        let mut reply = ReadReply { objects, resolution, ..ReadReply::default() };
         for block in local {
             let found_here = self.read_local(&block, read, instance);
             if let Err(ShardError::Corrupt(_)) = found_here {
@@ -42,11 +48,6 @@ impl<S: Sql> Shard<S> {
                 Err(ShardError::Corrupt(why)) if read.is_partial => reply.warnings.push(why),
                 Err(error) => return Err(error),
             }
-        }
-        let known = self.complaints.len();
-        for host in &read.hosts {
-            let series = self.read_log(*host, read, instance)?;
-            found.add(Part { rank: LOG_RANK, host: *host, series })?;
         }
         reply.warnings.extend(self.complaints.iter().skip(known).cloned());
         for host in &read.hosts {
@@ -66,6 +67,33 @@ impl<S: Sql> Shard<S> {
         let (evaluated, mut parts) = partial(merger, evaluation, &elsewhere);
         parts.extend(moved);
         Ok(ReadReply { parts, evaluated, ..reply })
+    }
+
+    /// The blocks that a read needs, day by day of the resolution that answers it, and the coarsest of them. `in_log`
+    /// is what the log has.
+    fn blocks(&self, read: &Read, in_log: &[Part]) -> Result<(Vec<BlockEntry>, Resolution), ShardError> {
+        let mut blocks = Vec::new();
+        let is_evaluated = read.evaluation.is_some();
+        for resolution in Resolution::ALL.into_iter().filter(|one| *one == Resolution::Raw || is_evaluated) {
+            blocks.extend(block_index::overlapping(&self.sql, resolution, read.from, read.to)?);
+        }
+        blocks.retain(|block| block.may_hold(&read.hosts));
+        let Some(evaluation) = &read.evaluation else { return Ok((blocks, Resolution::Raw)) };
+        // Of a host that was moved, another shard may have samples of the same rollup.
+        let is_moved = read.hosts.iter().any(|host| self.moves.get(*host).is_some());
+        let coarsest = if is_moved { Resolution::Raw } else { evaluation.coarsest };
+        let stocks = stocks(&blocks, in_log, evaluation);
+        let mut used = Resolution::Raw;
+        blocks.retain(|block| {
+            let stock = stocks.get(&block.day()).copied().unwrap_or_default();
+            let is_chosen = block.resolution == resolution_of_day(coarsest, &stock);
+            let is_loose = block.resolution == Resolution::Raw && block.part_of.is_some();
+            if is_chosen {
+                used = used.max(block.resolution);
+            }
+            is_chosen || is_loose
+        });
+        Ok((blocks, used))
     }
 
     /// The series that a read asks for: those of sealed samples, and those of the log.
@@ -132,6 +160,32 @@ impl<S: Sql> Shard<S> {
         }
         Ok(found.select(read))
     }
+}
+
+/// What there is of each day.
+fn stocks(blocks: &[BlockEntry], in_log: &[Part], evaluation: &Evaluation) -> BTreeMap<Day, DayStock> {
+    let mut stocks: BTreeMap<Day, DayStock> = BTreeMap::new();
+    for block in blocks {
+        let stock = stocks.entry(block.day()).or_default();
+        match block.resolution {
+            Resolution::Raw if block.part_of.is_some() => stock.loose = true,
+            Resolution::Raw => stock.compacted = true,
+            Resolution::FiveMinutes => stock.five_minutes = true,
+            Resolution::Hour => stock.hours = true,
+        }
+    }
+    for sample in in_log.iter().flat_map(|part| &part.series).flat_map(|entry| &entry.samples) {
+        if let Some(stock) = stocks.get_mut(&sample.time.day()) {
+            stock.loose = true;
+        }
+    }
+    let step_ms = evaluation.coarsest.step_ms().unwrap_or(1);
+    for end in [evaluation.from, evaluation.to.plus_ms(1)] {
+        if let Some(stock) = stocks.get_mut(&end.day()).filter(|_| end.0.rem_euclid(step_ms) != 0) {
+            stock.is_cut = true;
+        }
+    }
+    stocks
 }
 
 /// Parts, bounded by their samples.

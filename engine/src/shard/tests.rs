@@ -29,6 +29,7 @@ mod moves;
 mod pushes;
 mod quotas;
 mod retentions;
+mod rollups;
 mod seals;
 
 /// 2026-09-21T14:00:00Z, the start of an hour.

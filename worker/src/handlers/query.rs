@@ -64,7 +64,7 @@ pub async fn query(ask: Ask<'_>) -> Result<Reply, ApiError> {
         name: question.name,
         bucket: question.bucket.as_str().to_owned(),
         agg: question.aggregate.as_str().to_owned(),
-        resolution: Resolution::Raw.as_str().to_owned(),
+        resolution: gathering.resolution.as_str().to_owned(),
         points: answer.points(question.aggregate).into_iter().map(point).collect(),
         warnings: gathering.warnings,
     };
@@ -107,11 +107,16 @@ fn question(ask: &Ask<'_>) -> Result<Question, ApiError> {
 }
 
 fn evaluation_of(question: &Question) -> Evaluation {
+    let counter = counter_behind(&question.stored_name);
+    // A rollup knows how much a counter grew, but no single difference.
+    let needs_readings =
+        counter.is_some() && matches!(question.aggregate, Aggregate::Min | Aggregate::Max | Aggregate::Last);
     Evaluation {
         bucket: question.bucket,
         from: question.from,
         to: question.to,
-        counter: counter_behind(&question.stored_name).map(ToOwned::to_owned),
+        counter: counter.map(ToOwned::to_owned),
+        coarsest: if needs_readings { Resolution::Raw } else { question.bucket.rollups() },
     }
 }
 

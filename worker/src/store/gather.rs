@@ -9,6 +9,7 @@ use edgewatch_engine::{
     head::ShardNumber,
     planner::{self, Cost},
     query::{Evaluated, TooManySamples},
+    rollup::Resolution,
 };
 use edgewatch_shared::{ErrorCode, HostId, TimestampMs, limits::QUERY_MS_MAX};
 use futures_util::{StreamExt, stream};
@@ -40,6 +41,8 @@ pub struct Gathering<'a> {
     started: TimestampMs,
     /// Whether a piece that is missing is a warning and no error.
     is_partial: bool,
+    /// The coarsest that any of it is made of.
+    pub resolution: Resolution,
     /// What is missing, and why.
     pub warnings: Vec<String>,
 }
@@ -47,7 +50,7 @@ pub struct Gathering<'a> {
 impl<'a> Gathering<'a> {
     /// Begins.
     pub fn begin(env: &'a Env, is_partial: bool) -> Self {
-        Self { env, started: clock::now(), is_partial, warnings: Vec::new() }
+        Self { env, started: clock::now(), is_partial, resolution: Resolution::Raw, warnings: Vec::new() }
     }
 
     /// Hands everything that the reads ask for to `take`, piece by piece.
@@ -126,6 +129,7 @@ impl<'a> Gathering<'a> {
         while let Some((order, read, reply)) = replies.next().await {
             let Some(reply) = self.whole(reply)? else { continue };
             self.warnings.extend(reply.warnings);
+            self.resolution = self.resolution.max(reply.resolution);
             reply.parts.into_iter().try_for_each(|part| take(Found::Part(ranked(order, part))))?;
             reply.evaluated.into_iter().try_for_each(|cells| take(Found::Evaluated(cells)))?;
             objects.extend(reply.objects.into_iter().map(|object| (order, read.clone(), object)));
