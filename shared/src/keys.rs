@@ -60,11 +60,11 @@ pub enum Purpose {
 /// Version of the derivation, named in every token's `kid`.
 pub const KEY_VERSION: u8 = 1;
 
-/// The current secret and, while rotating, the previous one.
+/// The current secret and, while rotating, the previous one: extracted once, so that a request costs the expansion only.
 #[derive(Clone)]
 pub struct Keyring {
-    current: Vec<u8>,
-    previous: Option<Vec<u8>>,
+    current: Hkdf<Sha256>,
+    previous: Option<Hkdf<Sha256>>,
 }
 
 impl Keyring {
@@ -74,7 +74,8 @@ impl Keyring {
         if !long_enough(current) || !previous.is_none_or(long_enough) {
             return Err(KeyError::ShortSecret);
         }
-        Ok(Self { current: current.to_vec(), previous: previous.map(<[u8]>::to_vec) })
+        let extracted = |secret| Hkdf::new(None, secret);
+        Ok(Self { current: extracted(current), previous: previous.map(extracted) })
     }
 
     /// The key to sign with.
@@ -89,14 +90,14 @@ impl Keyring {
 }
 
 /// HKDF-SHA256 without salt; `info` is `edgewatch/<purpose>/<key version>[/<id>]`.
-fn derive(secret: &[u8], purpose: Purpose) -> Key {
+fn derive(secret: &Hkdf<Sha256>, purpose: Purpose) -> Key {
     let info = match purpose {
         Purpose::Host(id) => format!("edgewatch/host/{KEY_VERSION}/{id}"),
         Purpose::StaticToken => format!("edgewatch/static-token/{KEY_VERSION}"),
     };
     let mut key = [0; 32];
     // 32 bytes are always within HKDF's 255 × 32, the only thing that `expand` can refuse.
-    let expanded = Hkdf::<Sha256>::new(None, secret).expand(info.as_bytes(), &mut key);
+    let expanded = secret.expand(info.as_bytes(), &mut key);
     debug_assert!(expanded.is_ok());
     Key(key)
 }
