@@ -19,8 +19,8 @@ edgewatch COMMAND
   hosts move HOST SHARD      send a host's pushes to another shard
   hosts split HOST SHARD SHARD…
                              spread a host's series over several shards
-  query HOST NAME [--from TIME] [--to TIME] [--bucket 1m] [--agg avg] [--label KEY=VALUE]…
-                             samples of a metric in buckets, oldest first
+  query HOST NAME [--from TIME] [--to TIME] [--bucket 1m] [--agg avg] [--label KEY=VALUE]… [--partial]
+                             samples of a metric in buckets, oldest first; --partial: also if something is missing
   retention [--raw 30d] [--five-minutes 365d] [--hours forever]
                              show or set how long samples and rollups are kept
   inspect FILE [--json]      what a sealed block holds, and whether it is whole

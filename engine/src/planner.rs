@@ -1,7 +1,9 @@
 //! What a query would cost, known before anything of it is read: out of the indexes of the objects that it needs.
 
 use crate::{block::IndexEntry, call::Read, query::wants, rollup::Resolution};
-use edgewatch_shared::limits::{QUERY_OBJECTS_MAX, QUERY_READ_BYTES_MAX, QUERY_READ_SAMPLES_MAX};
+use edgewatch_shared::limits::{
+    QUERY_MS_MAX, QUERY_OBJECTS_MAX, QUERY_READ_BYTES_MAX, QUERY_READ_SAMPLES_MAX,
+};
 
 /// What there is to read. Bounds, not estimates: a chunk is read whole, of whatever series.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,7 +14,7 @@ pub struct Cost {
     pub samples: u64,
 }
 
-/// A query that is refused before it is begun.
+/// A query that is refused before it is begun, or given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TooCostly {
     /// Over [`QUERY_OBJECTS_MAX`].
@@ -25,6 +27,12 @@ pub enum TooCostly {
         "the query would read {0} bytes, at most {QUERY_READ_BYTES_MAX} are read: ask for less time, one host by its id, or a wider bucket"
     )]
     Bytes(u64),
+    /// Over [`QUERY_MS_MAX`].
+    #[error(
+        "the query took more than {} s: ask for less time, one host by its id, or a wider bucket",
+        QUERY_MS_MAX / 1_000
+    )]
+    Late,
     /// Over [`QUERY_READ_SAMPLES_MAX`].
     #[error(
         "the query would decode {0} samples, at most {QUERY_READ_SAMPLES_MAX} are decoded: ask for less time, one host by its id, or a wider bucket"
@@ -35,6 +43,11 @@ pub enum TooCostly {
 /// Whether so many objects may be looked at.
 pub fn check_objects(objects: usize) -> Result<(), TooCostly> {
     if objects > QUERY_OBJECTS_MAX { Err(TooCostly::Objects(objects)) } else { Ok(()) }
+}
+
+/// Whether a query may go on that has taken so long.
+pub fn check_time(took_ms: i64) -> Result<(), TooCostly> {
+    if took_ms > QUERY_MS_MAX { Err(TooCostly::Late) } else { Ok(()) }
 }
 
 impl Cost {
@@ -154,6 +167,8 @@ mod tests {
         assert_eq!(cost(QUERY_READ_BYTES_MAX, QUERY_READ_SAMPLES_MAX), Ok(()));
         assert_eq!(cost(QUERY_READ_BYTES_MAX + 1, 0), Err(TooCostly::Bytes(QUERY_READ_BYTES_MAX + 1)));
         assert_eq!(cost(0, QUERY_READ_SAMPLES_MAX + 1), Err(TooCostly::Samples(QUERY_READ_SAMPLES_MAX + 1)));
+        assert_eq!(check_time(QUERY_MS_MAX), Ok(()));
+        assert_eq!(check_time(QUERY_MS_MAX + 1), Err(TooCostly::Late));
         assert_eq!(check_objects(QUERY_OBJECTS_MAX), Ok(()));
         assert_eq!(check_objects(QUERY_OBJECTS_MAX + 1), Err(TooCostly::Objects(QUERY_OBJECTS_MAX + 1)));
     }

@@ -4,8 +4,9 @@
 use edgewatch_shared::{
     Labels, Sample, Series, TimestampMs,
     wire::{
-        EnrollBody, EnrollReply, ErrorBody, Facts, HostNamesReply, HostsReply, MetricsBody, PushReply,
-        QueryReply, Retention, UsageReply,
+        EnrollBody, EnrollReply, ErrorBody, Facts, HostNamesReply, HostsReply, MetricsBody, MoveBody,
+        PushReply, QueryReply, Retention, SeriesReply, SplitBody, UsageReply,
+        export::{ExportLine, ImportReply},
         push::{
             self, DictionaryId, MetricsSection, PushFrame, ReadingRange, StreamId, encode_columns,
             encode_series,
@@ -33,6 +34,12 @@ const GOLDEN: &[(&str, Reprint, &str)] = &[
     same("hosts_reply.json", reprinted::<HostsReply>),
     same("host_names_reply.json", reprinted::<HostNamesReply>),
     same("query_reply.json", reprinted::<QueryReply>),
+    same("series_reply.json", reprinted::<SeriesReply>),
+    same("move_body.json", reprinted::<MoveBody>),
+    same("split_body.json", reprinted::<SplitBody>),
+    same("import_reply.json", reprinted::<ImportReply>),
+    same("export_line.json", reprinted::<ExportLine>),
+    same("export_line_smallest.json", reprinted::<ExportLine>),
     same("retention.json", reprinted::<Retention>),
     same("usage_reply.json", reprinted::<UsageReply>),
 ];

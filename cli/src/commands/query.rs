@@ -12,6 +12,9 @@ use lexopt::{
 pub fn run(arguments: Parser) -> Result<()> {
     let parameters = read(arguments)?;
     let reply: QueryReply = Api::from_environment()?.get("/api/v1/metrics/query", &parameters)?;
+    for warning in &reply.warnings {
+        eprintln!("warning: {warning}");
+    }
     for point in reply.points.iter().rev() {
         println!("{}  {}", point.time, point.value);
     }
@@ -28,6 +31,7 @@ fn read(mut arguments: Parser) -> Result<Vec<(String, String)>> {
                 let option = option.to_owned();
                 parameters.push((option, arguments.value()?.string()?));
             }
+            Long("partial") => parameters.push(("partial".to_owned(), "true".to_owned())),
             Long("label") => {
                 let label = arguments.value()?.string()?;
                 let (key, value) = label.split_once('=').context("--label is KEY=VALUE")?;
@@ -47,11 +51,16 @@ mod tests {
 
     #[test]
     fn words_and_options_become_parameters() {
-        let arguments = ["web-01", "--agg", "max", "cpu.usage_pct", "--label", "core=total"];
+        let arguments = ["web-01", "--agg", "max", "cpu.usage_pct", "--label", "core=total", "--partial"];
         let mut parameters = read(Parser::from_args(arguments)).unwrap();
         parameters.sort();
-        let expected =
-            [("agg", "max"), ("host", "web-01"), ("label.core", "total"), ("name", "cpu.usage_pct")];
+        let expected = [
+            ("agg", "max"),
+            ("host", "web-01"),
+            ("label.core", "total"),
+            ("name", "cpu.usage_pct"),
+            ("partial", "true"),
+        ];
         let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
         assert_eq!(parameters, expected);
         assert!(read(Parser::from_args(["web-01"])).is_err());

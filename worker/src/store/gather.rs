@@ -11,7 +11,7 @@ use edgewatch_engine::{
     query::{Evaluated, TooManySamples},
     rollup::Resolution,
 };
-use edgewatch_shared::{ErrorCode, HostId, TimestampMs, limits::QUERY_MS_MAX};
+use edgewatch_shared::{ErrorCode, HostId, TimestampMs};
 use futures_util::{StreamExt, stream};
 use std::collections::BTreeSet;
 use worker::Env;
@@ -176,21 +176,13 @@ impl<'a> Gathering<'a> {
 
     /// Whether time is up and the rest is left out.
     fn is_late(&mut self) -> Result<bool, ApiError> {
-        let took_ms = clock::now().ms_since(self.started);
-        let late = ApiError::new(
-            ErrorCode::QueryTooLarge,
-            format!(
-                "the query took more than {} s: ask for less time, one host by its id, or a wider bucket",
-                QUERY_MS_MAX / 1_000
-            ),
-        );
-        match (took_ms > QUERY_MS_MAX, self.is_partial) {
-            (false, _) => Ok(false),
-            (true, false) => Err(late),
-            (true, true) => {
-                self.warnings.push(late.message().to_owned());
+        match planner::check_time(clock::now().ms_since(self.started)) {
+            Ok(()) => Ok(false),
+            Err(late) if self.is_partial => {
+                self.warnings.push(late.to_string());
                 Ok(true)
             }
+            Err(late) => Err(late.into()),
         }
     }
 }
