@@ -81,6 +81,32 @@ pub fn note(
     if is_news { store(sql, host, known, deflater) } else { Ok(()) }
 }
 
+/// Forgets the series of all hosts that nobody sent since, and that nothing is kept of any more: a row for every host
+/// that has such series.
+pub fn expire(
+    sql: &impl Sql,
+    before: Hour,
+    inflater: &mut Inflater,
+    deflater: &mut Deflater,
+) -> Result<(), SqlError> {
+    // What is stored may be a day behind.
+    let before = Hour(before.0.saturating_sub(BEHIND_HOURS_MAX));
+    for row in sql.exec("SELECT host FROM series", &[])? {
+        let [host] = columns(row)?;
+        let id = host.blob()?;
+        let host = HostId::from_bytes(&id).map_err(|error| SqlError(error.to_string()))?;
+        let mut known = load(sql, host, inflater)?;
+        let count = known.len();
+        known.retain(|_, (_, last)| *last >= before);
+        if known.is_empty() {
+            sql.exec("DELETE FROM series WHERE host = ?1", &[Value::Blob(id)])?;
+        } else if known.len() < count {
+            store(sql, host, known, deflater)?;
+        }
+    }
+    Ok(())
+}
+
 fn store(sql: &impl Sql, host: HostId, mut known: Spans, deflater: &mut Deflater) -> Result<(), SqlError> {
     let mut count_max = REGISTRY_SERIES_MAX;
     loop {
@@ -181,6 +207,21 @@ mod tests {
         assert_eq!(world.note(vec![span("a", 9, 9)]), 1, "late");
         assert_eq!(world.known(), [span("a", 9, 11 + BEHIND_HOURS_MAX), span("b", 12, 12)]);
         assert_eq!(world.note(Vec::new()), 0);
+    }
+
+    #[test]
+    fn series_that_nothing_is_kept_of_are_forgotten() {
+        let mut world = World::new();
+        let day = BEHIND_HOURS_MAX;
+        world.note(vec![span("old", 1, 9), span("kept", 1, 10)]);
+        let mut expire = |before: i64| {
+            let rows = world.sql.rows_written();
+            expire(&world.sql, Hour(before + day), &mut world.inflater, &mut world.deflater).unwrap();
+            (world.known(), world.sql.rows_written() - rows)
+        };
+        assert_eq!(expire(9), (vec![span("kept", 1, 10), span("old", 1, 9)], 0));
+        assert_eq!(expire(10), (vec![span("kept", 1, 10)], 1));
+        assert_eq!(expire(11), (Vec::new(), 1));
     }
 
     #[test]

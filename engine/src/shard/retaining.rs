@@ -2,7 +2,7 @@
 //! And how they move to R2, if it was bound only later.
 
 use super::{
-    Shard, in_transaction,
+    Instance, Shard, in_transaction,
     working::{Storing, Task},
 };
 use crate::{
@@ -12,6 +12,7 @@ use crate::{
     counters::Counter,
     ledger,
     rollup::Resolution,
+    series_registry,
     sql::Sql,
 };
 use edgewatch_shared::{TimestampMs, limits::DAY_MS};
@@ -21,7 +22,11 @@ const DELETED_AT_ONCE: i64 = 90;
 
 impl<S: Sql> Shard<S> {
     /// Marks what is older than its retention, which is looked up first, as replaced.
-    pub(super) fn work_on_retention(&mut self, now: TimestampMs) -> Result<Task, ShardError> {
+    pub(super) fn work_on_retention(
+        &mut self,
+        now: TimestampMs,
+        instance: &mut Instance,
+    ) -> Result<Task, ShardError> {
         if !std::mem::take(&mut self.working.has_learnt_retention) {
             self.working.asks_for_retention = true;
             return Ok(Task::LearnRetention);
@@ -37,6 +42,16 @@ impl<S: Sql> Shard<S> {
         in_transaction(sql, || {
             Ok(expired.iter().try_for_each(|block| block_index::replace(sql, block.id, now))?)
         })?;
+        // As long as anything is kept of a series, it is listed.
+        let longest = Resolution::ALL.map(|resolution| self.retention.days(resolution));
+        if let Some(days) =
+            longest.into_iter().collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max())
+        {
+            let kept_from =
+                now.plus_ms(i64::from(days).saturating_mul(DAY_MS).saturating_neg()).day().start();
+            let Instance { inflater, deflater, .. } = instance;
+            series_registry::expire(&self.sql, kept_from.hour(), inflater, deflater)?;
+        }
         self.look_at_blocks()?;
         Ok(Task::Done)
     }

@@ -122,7 +122,7 @@ impl<S: Sql> Shard<S> {
             JobKind::Catalogue => Task::Done,
             JobKind::Upload => self.work_on_upload()?,
             JobKind::CompactDay => self.work_on_compaction(now, instance)?,
-            JobKind::Retain => self.work_on_retention(now)?,
+            JobKind::Retain => self.work_on_retention(now, instance)?,
             JobKind::DeleteReplaced => self.work_on_deletion(now)?,
         };
         if task == Task::Done {
