@@ -2,6 +2,7 @@
 //! which builds what it measures.
 
 mod agent;
+mod codec;
 mod compression;
 mod cost;
 mod feed;

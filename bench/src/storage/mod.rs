@@ -9,7 +9,7 @@ mod stored;
 mod wire;
 
 use crate::{
-    cost,
+    codec, cost,
     figure::Figure,
     recording::{Recording, node_exporter_path},
 };
@@ -39,6 +39,13 @@ const PARTS: &[Part] = &[
         name: "stored",
         figures: &["stored_bytes_per_sample", "stored_ratio_to_victoriametrics"],
         measure: stored,
+    },
+    Part {
+        name: "codec",
+        figures: &["codec_decode_samples_per_s", "codec_encode_samples_per_s"],
+        measure: |request| {
+            codec::measure(&Recording::of_node_exporter(&node_exporter_path(request.data.clone()))?)
+        },
     },
     Part { name: "wire", figures: &["wire_bytes_per_push"], measure: |_| wire::measure() },
     Part { name: "ingest", figures: &["ingest_samples_per_s_per_core"], measure: |_| ingest::measure() },
