@@ -49,7 +49,8 @@ impl Month {
     /// new; on the first reading ever, nothing is.
     pub fn add(&mut self, boot_id: &str, today: i64, reset_day: u8, interfaces: &[(String, [u64; 2])]) {
         let began_day = began(today, reset_day);
-        if began_day != self.began_day {
+        // A clock that is behind, as that of a board that has none of its own, ends no month.
+        if began_day > self.began_day {
             self.began_day = began_day;
             for carried in self.interfaces.values_mut() {
                 carried.month = [0; 2];
@@ -223,6 +224,15 @@ mod tests {
         let expected = [("net_month_receive_bytes", 100.0), ("net_month_transmit_bytes", 10.0)]
             .map(|(name, bytes)| Reading::labelled(name, "iface", "eth0", bytes));
         assert_eq!(month.samples(&eth0(600, 60)), expected);
+    }
+
+    #[test]
+    fn a_clock_that_is_behind_ends_no_month() {
+        let mut month = Month::default();
+        month.add("a", TODAY, 22, &eth0(0, 0));
+        month.add("a", 0, 22, &eth0(500, 50));
+        month.add("a", TODAY, 22, &eth0(600, 60));
+        assert_eq!(carried(&month), [600, 60]);
     }
 
     #[test]
