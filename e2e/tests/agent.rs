@@ -120,6 +120,19 @@ fn assert_traffic_is_counted(host: &str) {
 }
 
 #[test]
+fn a_host_may_send_node_exporters_names() {
+    let name = "agent-node-names";
+    let mut agent = enrolled(api(), name).with("EDGEWATCH_NAMES", "node_exporter").run();
+    eventually("its load arrives", SOON, || newest(api(), name, "node_load1", &[]));
+    let memory = newest(api(), name, "node_memory_MemTotal_bytes", &[]);
+    assert!(memory.is_some() && memory == newest(api(), name, "mem.total_bytes", &[]), "{memory:?}");
+    let idle = [("label.cpu", "0"), ("label.mode", "idle")];
+    assert!(newest(api(), name, "node_cpu_seconds_total", &idle).is_some());
+    assert_eq!(newest(api(), name, "load_5m", &[]), None);
+    assert!(agent.terminate(END).success());
+}
+
+#[test]
 fn what_was_read_while_the_server_was_away_arrives_later() {
     let name = "agent-away";
     let mut server = Edgewatch::start("agent-away");
