@@ -3,6 +3,7 @@
 use edgewatch_e2e::{
     api::ENROLL_PATH,
     client::{Client, Request},
+    deadline::eventually,
     edgewatch::Edgewatch,
     hooks::Faults,
     samples::{sample, steps},
@@ -13,7 +14,7 @@ use edgewatch_shared::{
     token::Scope,
     wire::EnrollReply,
 };
-use std::fs;
+use std::{fs, thread, time::Duration};
 
 const NONE: Faults = Faults { d1: false, r2: false, r2_wait_ms: 0, shard: None, spared: 0 };
 const NO_D1: Faults = Faults { d1: true, ..NONE };
@@ -271,4 +272,28 @@ fn a_bucket_that_is_no_longer_bound_is_said_to_be() {
     server.stop();
     server.resume_with(|options| options.with_r2 = false);
     assert_eq!(counted(server.client(), "enrolled", hour), Err((500, ErrorCode::Misconfigured)));
+}
+
+#[test]
+fn an_r2_that_never_answers_holds_up_no_job_for_ever() {
+    let server = Edgewatch::start("faults-r2-hangs");
+    let api = server.client();
+    let host = api.enroll("enrolled");
+    let hour = push_hour(api, &host);
+    api.set_faults(Faults { r2_wait_ms: HOUR_MS.unsigned_abs(), ..NONE });
+    api.end_this_hour();
+    thread::scope(|scope| {
+        scope.spawn(|| api.try_send(api.run_jobs_request(0)));
+        eventually("the seal is put off", Duration::from_secs(120), || {
+            (api.scrape().get("edgewatch_seal_failures_total") >= 1.0).then_some(())
+        });
+    });
+    assert_eq!(counted(api, "enrolled", hour), Ok(30.0));
+    api.set_faults(NONE);
+    api.set_time(hour.plus_ms(HOUR_MS + 30 * MINUTE_MS));
+    eventually("it is sealed", Duration::from_secs(20), || {
+        api.run_jobs(0);
+        api.shard(0).partitions.is_empty().then_some(())
+    });
+    assert_eq!(counted(api, "enrolled", hour), Ok(30.0));
 }

@@ -347,4 +347,45 @@ mod tests {
         let day = arrival.start().day();
         assert_eq!(counts, [(Span::Hour(arrival), 3), (Span::Day(Day(day.0 - 1)), 1), (Span::Day(day), 1)]);
     }
+
+    #[test]
+    fn however_many_days_are_late_no_more_is_in_memory_than_two_blocks_and_none_is_closed_small() {
+        let arrival = Hour(101);
+        let mut seal = Seal {
+            shard: 0,
+            partition: arrival,
+            seqs: (1, 9),
+            pushes: VecDeque::new(),
+            writers: BTreeMap::new(),
+            parts: BTreeMap::new(),
+            pending: VecDeque::new(),
+            stored: Vec::new(),
+            newest: NewestByHost::new(),
+            seen: BTreeMap::new(),
+            set_aside: Vec::new(),
+        };
+        let deflater = &mut Deflater::default();
+        let mut state: u64 = 1;
+        let mut noise = move || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 11) as f64
+        };
+        let day_ms = 86_400_000;
+        for days in (0..8).rev().flat_map(|days| [days; 3]) {
+            let start = arrival.start().0 - days * day_ms;
+            let samples =
+                (0..25_000).map(|n| Sample { time: TimestampMs(start - n * 10 - 200_000), value: noise() });
+            let mut samples: Vec<_> = samples.collect();
+            samples.reverse();
+            let series = Series { name: "load_1m".into(), labels: Labels::new() };
+            let mut head = HostHead::default();
+            head.insert(vec![SeriesSamples { series, samples }]);
+            seal.write(HostId::new(0, [1; 14]), head, deflater).unwrap();
+            seal.make_room(deflater).unwrap();
+            let open: usize = seal.writers.values().map(BlockWriter::open_bytes).sum();
+            assert!(open <= OPEN_BYTES_MAX, "{open} bytes are open");
+        }
+        let closed: Vec<usize> = seal.pending.iter().map(|(_, bytes)| bytes.len()).collect();
+        assert!(!closed.is_empty() && closed.iter().all(|bytes| *bytes > OPEN_BYTES_MAX / 16), "{closed:?}");
+    }
 }
