@@ -2,13 +2,18 @@
 //! move to R2 once it is bound; and no query sees a difference.
 
 use edgewatch_e2e::{
-    client::Client, deadline::eventually, edgewatch::Edgewatch, hooks::Faults, meanwhile::meanwhile,
+    client::{Client, Request},
+    deadline::eventually,
+    edgewatch::Edgewatch,
+    hooks::Faults,
+    meanwhile::meanwhile,
     samples::steps,
 };
 use edgewatch_shared::{
     TimestampMs,
-    limits::{DAY_MS, HOUR_MS},
+    limits::{DAY_MS, HOUR_MS, MINUTE_MS},
     time::Day,
+    token::Scope,
     wire::QueryReply,
 };
 use std::{collections::BTreeSet, time::Duration};
@@ -166,27 +171,41 @@ fn without_r2_days_are_compacted_in_the_shard_and_move_once_r2_is_bound() {
 }
 
 #[test]
-fn raw_samples_go_after_their_retention_and_rollups_stay() {
+fn samples_and_rollups_go_when_the_retention_that_is_set_says_so_and_not_before() {
     let server = Edgewatch::start("compaction-retention");
     let api = server.client();
     let first = sealed_hours(api);
     api.set_time(night(first).plus_ms(2 * HOUR_MS));
     work_while_asked(api, first);
-    let rollups = [objects(api, "5m"), objects(api, "1h")];
-    let last = first.plus_ms((HOURS - 1) * HOUR_MS).day().end().plus_ms(30 * DAY_MS);
-    let run = || {
-        api.run_jobs(0);
-        api.run_jobs(0);
+    let hours = objects(api, "1h");
+    let token = api.mint().scoped(Scope::Admin);
+    let retention = r#"{"raw_days":10,"five_minute_days":20,"hour_days":null}"#;
+    api.send(Request::put("/api/v1/settings/retention", retention).with_token(&token)).expect(200);
+    // Shards hear of it when they tell the catalogue of their next hour.
+    api.push("one", &steps("load_1m", api.now(), 1_000, &[1.0]));
+    api.seal_this_hour(0);
+    let (oldest, newest) = (days(first)[0].end(), days(first)[days(first).len() - 1].end());
+    let kept = |time: TimestampMs| {
+        for time in [time, time.plus_ms(HOUR_MS)] {
+            api.set_time(time);
+            eventually("everything is done", Duration::from_secs(60), || {
+                api.run_jobs(0);
+                {
+                    let due_ms = api.shard(0).next_due_ms;
+                    (due_ms == 0 || due_ms > api.now().0).then_some(())
+                }
+            });
+        }
+        let of_first =
+            |key: &String| days(first).iter().any(|day| key.contains(&format!("/{}/", day.label())));
+        ["raw", "5m", "1h"].map(|resolution| objects(api, resolution).into_iter().filter(of_first).count())
     };
-    api.set_time(first.day().end().plus_ms(30 * DAY_MS - HOUR_MS));
-    run();
-    assert_eq!(objects(api, "raw").len(), days(first).len(), "none is old enough");
-    api.set_time(last);
-    run();
-    api.set_time(last.plus_ms(2 * HOUR_MS));
-    run();
-    assert_eq!(objects(api, "raw"), [""; 0]);
-    assert_eq!([objects(api, "5m"), objects(api, "1h")], rollups);
+    let all = hours.len();
+    assert_eq!(kept(oldest.plus_ms(10 * DAY_MS - 2 * HOUR_MS)), [all, all, all]);
+    assert_eq!(kept(newest.plus_ms(10 * DAY_MS + MINUTE_MS)), [0, all, all]);
+    assert_eq!(kept(oldest.plus_ms(20 * DAY_MS - 2 * HOUR_MS)), [0, all, all]);
+    assert_eq!(kept(newest.plus_ms(20 * DAY_MS + MINUTE_MS)), [0, 0, all]);
+    assert_eq!(kept(newest.plus_ms(400 * DAY_MS)), [0, 0, all]);
 }
 
 #[test]
