@@ -362,6 +362,7 @@ mod tests {
             stored: Vec::new(),
             newest: NewestByHost::new(),
             seen: BTreeMap::new(),
+            met: Vec::new(),
             set_aside: Vec::new(),
         };
         let deflater = &mut Deflater::default();
