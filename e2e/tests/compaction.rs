@@ -186,7 +186,7 @@ fn samples_and_rollups_go_when_the_retention_that_is_set_says_so_and_not_before(
     api.seal_this_hour(0);
     let (oldest, newest) = (days(first)[0].end(), days(first)[days(first).len() - 1].end());
     let kept = |time: TimestampMs| {
-        for time in [time, time.plus_ms(HOUR_MS)] {
+        for time in [time, time.plus_ms(HOUR_MS + MINUTE_MS)] {
             api.set_time(time);
             eventually("everything is done", Duration::from_secs(60), || {
                 api.run_jobs(0);
