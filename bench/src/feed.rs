@@ -127,7 +127,11 @@ fn time_of(sender: Sender, reading: u64) -> TimestampMs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use edgewatch_shared::wire::push::{decode, decode_columns};
+    use edgewatch_engine::compression::Inflater;
+    use edgewatch_shared::{
+        limits::BODY_DECOMPRESSED_BYTES_MAX,
+        wire::push::{decode, decode_columns},
+    };
 
     #[test]
     fn pushes_follow_each_other_without_gap_and_differ_by_host() {
@@ -137,8 +141,9 @@ mod tests {
         assert_eq!(times(0), [0, 10_000, 20_000, 30_000, 40_000, 50_000]);
         assert_eq!(times(1)[0], 60_000);
         assert_ne!(feed.samples(a, 3), feed.samples(b, 3));
-        let body = zstd::decode_all(feed.body(b, 1).unwrap().as_slice()).unwrap();
-        let frame = decode(&body).unwrap();
+        let mut inflater = Inflater::default();
+        let body = feed.body(b, 1).unwrap();
+        let frame = decode(inflater.inflate(&body, BODY_DECOMPRESSED_BYTES_MAX).unwrap()).unwrap();
         assert_eq!((frame.floor, frame.readings), (7, ReadingRange { first: 7, last: 12 }));
         let metrics = frame.metrics.unwrap();
         assert_eq!(metrics.series, None);
