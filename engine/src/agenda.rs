@@ -92,11 +92,6 @@ impl Agenda {
     pub fn has_local(&self) -> bool {
         self.has_local
     }
-
-    /// Whether all of a day is rolled up.
-    pub fn is_compacted(&self, day: Day) -> bool {
-        !self.parts.contains_key(&day)
-    }
 }
 
 /// What a compaction was begun with, should it have been cut off: its sources do not change, so neither does what it
