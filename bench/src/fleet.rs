@@ -10,9 +10,12 @@ use edgewatch_shared::{
         EnrollBody, EnrollReply, Facts, MetricSample, MetricsBody, PushReply, WireTime, push::MEDIA_TYPE,
     },
 };
-use std::time::Duration;
+use std::{collections::BTreeMap, path::Path, time::Duration};
 use ureq::Agent;
-use xtask::server::Server;
+use xtask::{
+    build::Bundle,
+    server::{Options, Server},
+};
 
 /// An enrolled host and its connection.
 pub struct Host {
@@ -20,6 +23,12 @@ pub struct Host {
     url: String,
     id: HostId,
     key: Key,
+}
+
+/// A server on the paid plan, which slows nobody down however much it is sent.
+pub fn server(state: &Path, bundle: Bundle) -> Result<Server> {
+    let vars = BTreeMap::from([("PLAN".to_owned(), "paid".to_owned())]);
+    Server::start(&Options { bundle, vars, ..Options::new(state) })
 }
 
 /// A client that keeps one connection open and reports every status.

@@ -13,10 +13,7 @@ use edgewatch_shared::{
     TimestampMs,
     limits::{DAY_MS, HOUR_MS, MINUTE_MS},
 };
-use xtask::{
-    build::Bundle,
-    server::{Options, Server},
-};
+use xtask::{build::Bundle, server::Server};
 
 const FEW_HOSTS: usize = 2;
 const MORE_HOSTS: usize = 12;
@@ -45,7 +42,7 @@ pub fn measure() -> Result<Vec<(Resource, Law)>> {
 fn day(hosts: usize) -> Result<Vec<f64>> {
     let feed = Feed::of_agent(SERIES)?;
     let state = tempfile::tempdir()?;
-    let server = Server::start(&Options { bundle: Bundle::TestHooks, ..Options::new(state.path()) })?;
+    let server = fleet::server(state.path(), Bundle::TestHooks)?;
     let midnight = fleet::now()?.day().end();
     let at = |minute: i64| midnight.plus_ms(minute * MINUTE_MS);
     let put_clock = |minute: i64| set_clock(&server, at(minute).ms_since(fleet::now()?));

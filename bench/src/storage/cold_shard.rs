@@ -15,10 +15,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use xtask::{
-    build::Bundle,
-    server::{Options, Server},
-};
+use xtask::{build::Bundle, server::Server};
 
 const HOSTS: usize = 256;
 const SERIES: usize = 60;
@@ -33,7 +30,7 @@ const EVICTION: Duration = Duration::from_millis(200);
 pub fn measure() -> Result<Vec<Figure>> {
     let feed = Feed::of_agent(SERIES)?;
     let state = tempfile::tempdir()?;
-    let server = Server::start(&Options { bundle: Bundle::TestHooks, ..Options::new(state.path()) })?;
+    let server = fleet::server(state.path(), Bundle::TestHooks)?;
     let hosts = enrolled(&server, HOSTS, "cold")?;
     let hour = fill_hour(&server, &hosts, &feed)?;
     let (mut firsts, mut alls, mut heads) = (Vec::new(), Vec::new(), Vec::new());

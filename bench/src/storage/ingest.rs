@@ -20,7 +20,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use xtask::server::{Options, Server};
+use xtask::build::Bundle;
 
 /// 240 samples a push with [`feed::READINGS`](crate::feed::READINGS).
 const SERIES: usize = 40;
@@ -61,7 +61,7 @@ struct Round {
 
 fn ours(feed: &Feed) -> Result<Vec<Round>> {
     let state = tempfile::tempdir()?;
-    let server = Server::start(&Options::new(state.path()))?;
+    let server = fleet::server(state.path(), Bundle::Release)?;
     let hosts: Vec<Host> =
         (0..CONNECTIONS).map(|n| Host::enroll(&server, format!("ingest-{n}"))).collect::<Result<_>>()?;
     let sent: Vec<AtomicU64> = (0..CONNECTIONS).map(|_| AtomicU64::new(0)).collect();

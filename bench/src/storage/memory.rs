@@ -12,10 +12,7 @@ use crate::{
 use anyhow::{Result, anyhow, ensure};
 use edgewatch_shared::limits::{DAY_MS, SHARD_HOSTS_MAX};
 use std::time::Duration;
-use xtask::{
-    build::Bundle,
-    server::{Options, Server},
-};
+use xtask::{build::Bundle, server::Server};
 
 const SHARDS: usize = 5;
 const CYCLES: usize = 50;
@@ -31,7 +28,7 @@ const QUERY_EVERY: u64 = 4;
 /// The peak of both, and how much the last 40 cycles added.
 pub fn measure() -> Result<Vec<Figure>> {
     let state = tempfile::tempdir()?;
-    let server = Server::start(&Options { bundle: Bundle::TestHooks, ..Options::new(state.path()) })?;
+    let server = fleet::server(state.path(), Bundle::TestHooks)?;
     let feed = Feed::of_agent(SERIES)?;
     let idle = memory_bytes(&server)?;
     let all = enrolled(&server, (SHARDS - 1) * SHARD_HOSTS_MAX + HOSTS, "memory")?;

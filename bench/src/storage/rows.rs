@@ -12,10 +12,7 @@ use crate::{
 use anyhow::{Result, ensure};
 use edgewatch_shared::limits::{DAY_MS, HOUR_MS, MINUTE_MS};
 use std::time::Duration;
-use xtask::{
-    build::Bundle,
-    server::{Options, Server},
-};
+use xtask::build::Bundle;
 
 const SERIES: usize = 40;
 /// Hosts that push once a minute: 4 pushes a second.
@@ -40,7 +37,7 @@ pub fn measure() -> Result<Vec<Figure>> {
 fn idle() -> Result<f64> {
     let feed = Feed::of_agent(SERIES)?;
     let state = tempfile::tempdir()?;
-    let server = Server::start(&Options { bundle: Bundle::TestHooks, ..Options::new(state.path()) })?;
+    let server = fleet::server(state.path(), Bundle::TestHooks)?;
     let now = fleet::now()?;
     // A full hour to come, so that the pushes fill exactly one partition.
     let hour = now.hour().end().plus_ms(2 * HOUR_MS);
@@ -77,7 +74,7 @@ fn idle() -> Result<f64> {
 fn busy() -> Result<(f64, Outcome)> {
     let feed = Feed::of_agent(SERIES)?;
     let state = tempfile::tempdir()?;
-    let server = Server::start(&Options::new(state.path()))?;
+    let server = fleet::server(state.path(), Bundle::Release)?;
     let hosts: Vec<Host> =
         (0..BUSY.connections).map(|n| Host::enroll(&server, format!("busy-{n}"))).collect::<Result<_>>()?;
     let start = fleet::now()?.plus_ms(-7 * DAY_MS);
