@@ -76,6 +76,14 @@ impl Api {
         checked(self.authorized(request).send_json(body)?).map(|_| ())
     }
 
+    /// `POST path?parameters` without a body, with a JSON reply.
+    pub fn post_for<T: DeserializeOwned>(&self, path: &str, parameters: &[(String, String)]) -> Result<T> {
+        let pairs = parameters.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let request = self.agent.post(format!("{}{path}", self.url)).query_pairs(pairs);
+        let mut response = checked(self.authorized(request).send_empty()?)?;
+        Ok(response.body_mut().read_json()?)
+    }
+
     /// `DELETE path`.
     pub fn delete(&self, path: &str) -> Result<()> {
         let request = self.agent.delete(format!("{}{path}", self.url));

@@ -28,6 +28,8 @@ edgewatch COMMAND
   export [FILE] --from TIME --to TIME [--host HOST] [--name NAME] [--label KEY=VALUE]…
                              samples as lines of JSON, compressed with zstd
   import [FILE]              send lines that an export wrote
+  rebuild-catalogue          tell a D1 that was lost everything that shards and R2 know, and shards that lost
+                             their storage what D1 and R2 know
 
 Environment:
   EDGEWATCH_URL     where the Worker is (all but token and inspect)
@@ -54,6 +56,7 @@ fn run(mut arguments: Parser) -> Result<()> {
     match command.as_str() {
         "token" => commands::token::run(arguments),
         "hosts" => commands::hosts::run(arguments),
+        "rebuild-catalogue" => commands::rebuild_catalogue::run(arguments),
         "retention" => commands::retention::run(arguments),
         "export" => commands::export::run(arguments),
         "import" => commands::import::run(arguments),

@@ -15,6 +15,7 @@ pub mod edgewatch;
 pub mod hooks;
 pub mod meanwhile;
 pub mod samples;
+pub mod saved_state;
 pub mod self_metrics;
 pub mod storage;
 pub mod tokens;

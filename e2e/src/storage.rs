@@ -42,6 +42,21 @@ impl Edgewatch {
         self.files("r2").into_iter().filter(is_blob).collect()
     }
 
+    /// Removes the catalogue's database. The server must be stopped.
+    pub fn lose_catalogue(&self) {
+        self.remove("d1");
+    }
+
+    /// Removes what all shards have stored. The server must be stopped.
+    pub fn lose_shards(&self) {
+        self.remove("do");
+    }
+
+    fn remove(&self, store: &str) {
+        let path = self.state_dir().join("storage").join(store);
+        fs::remove_dir_all(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+
     /// Every file of a store, sorted.
     fn files(&self, store: &str) -> Vec<PathBuf> {
         let mut found = Vec::new();

@@ -298,6 +298,12 @@ pub fn drop_unlisted_data(sql: &impl Sql) -> Result<(), SqlError> {
     sql.exec("DELETE FROM block_data WHERE id NOT IN (SELECT id FROM blocks)", &[]).map(|_| ())
 }
 
+/// The names of all blocks, whatever becomes of them.
+pub fn keys(sql: &impl Sql) -> Result<Vec<String>, SqlError> {
+    let rows = sql.exec("SELECT key FROM blocks", &[])?;
+    rows.into_iter().map(|row| columns::<1>(row).and_then(|[key]| key.text())).collect()
+}
+
 /// Bytes of all blocks in R2.
 pub fn remote_bytes(sql: &impl Sql) -> Result<u64, SqlError> {
     let rows = sql.exec("SELECT coalesce(sum(bytes), 0) FROM blocks WHERE place = 1", &[])?;

@@ -8,6 +8,7 @@ use crate::{
     moves::{Destination, Luggage},
     query::{Evaluated, Evaluation},
     registry::HostRecord,
+    retention::RetentionSettings,
     rollup::Resolution,
     series_limit::Fingerprint,
     series_registry::SeriesSpan,
@@ -71,6 +72,16 @@ pub enum Request {
     Counters(bool),
     /// Say what was used today and what is stored.
     Usage,
+    /// Say how long samples are kept, as far as the shard knows.
+    Retention,
+    /// List some blocks, in order, with ids above this.
+    BlocksAfter(i64),
+    /// Say which of these objects belong here and are not known.
+    UnknownObjects(Vec<String>),
+    /// List blocks that were found in R2.
+    Adopt(Vec<BlockEntry>),
+    /// Take in hosts that are not known.
+    RestoreHosts(Vec<HostRecord>),
     /// Say that it is there.
     Ping,
 }
@@ -246,6 +257,14 @@ pub enum Reply {
     Counters(Counters),
     /// What was used today and what is stored.
     Usage(ShardUsage),
+    /// How long samples are kept.
+    Retention(RetentionSettings),
+    /// Blocks.
+    Blocks(Vec<BlockEntry>),
+    /// Names of objects.
+    Objects(Vec<String>),
+    /// How many were new.
+    Restored(u64),
 }
 
 /// Everything a shard holds of what was asked, at one instant: what is here as samples, what is in R2 by name.

@@ -43,6 +43,7 @@ pub mod pace;
 pub mod planner;
 pub mod query;
 pub mod quota;
+pub mod recovery;
 pub mod registry;
 pub mod retention;
 pub mod rollup;

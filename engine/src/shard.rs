@@ -37,6 +37,7 @@ mod metering;
 mod moving;
 mod push;
 mod reading;
+mod rebuilding;
 mod retaining;
 mod sealing;
 #[cfg(test)]
@@ -199,6 +200,11 @@ impl<S: Sql> Shard<S> {
             Request::Series(read) => self.series(&read, instance).map(Reply::Series),
             Request::Hosts => self.hosts(now).map(Reply::Hosts),
             Request::Counters(store) => self.counters(store).map(Reply::Counters),
+            Request::BlocksAfter(id) => self.blocks_after(id).map(Reply::Blocks),
+            Request::UnknownObjects(keys) => self.unknown_objects(keys).map(Reply::Objects),
+            Request::Adopt(found) => self.adopt(found).map(|()| Reply::Done),
+            Request::RestoreHosts(hosts) => self.restore_hosts(hosts).map(Reply::Restored),
+            Request::Retention => Ok(Reply::Retention(self.retention())),
             Request::Usage => self.usage().map(Reply::Usage),
             Request::Ping => Ok(Reply::Done),
         }

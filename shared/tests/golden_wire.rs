@@ -5,7 +5,7 @@ use edgewatch_shared::{
     Labels, Sample, Series, TimestampMs,
     wire::{
         EnrollBody, EnrollReply, ErrorBody, Facts, HostNamesReply, HostsReply, MetricsBody, MoveBody,
-        PushReply, QueryReply, Retention, SeriesReply, SplitBody, UsageReply,
+        PushReply, QueryReply, RebuildReply, RebuildShards, Retention, SeriesReply, SplitBody, UsageReply,
         export::{ExportLine, ImportReply},
         push::{
             self, DictionaryId, MetricsSection, PushFrame, ReadingRange, StreamId, encode_columns,
@@ -40,6 +40,8 @@ const GOLDEN: &[(&str, Reprint, &str)] = &[
     same("import_reply.json", reprinted::<ImportReply>),
     same("export_line.json", reprinted::<ExportLine>),
     same("export_line_smallest.json", reprinted::<ExportLine>),
+    same("rebuild_reply.json", reprinted::<RebuildReply>),
+    same("rebuild_shards.json", reprinted::<RebuildShards>),
     same("retention.json", reprinted::<Retention>),
     same("usage_reply.json", reprinted::<UsageReply>),
 ];

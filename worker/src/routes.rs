@@ -52,6 +52,8 @@ pub enum Endpoint {
     SelfMetrics,
     /// What was used today, next to the plan's quotas.
     Usage,
+    /// Tell the catalogue everything again.
+    Rebuild,
     /// How long samples are kept.
     Retention,
     /// Set how long samples are kept.
@@ -93,6 +95,7 @@ pub const ROUTES: &[Route] = &[
     Route { id: 10, method: "GET", path: "/metrics", access: Access::Public, body_bytes_max: 0, endpoint: Endpoint::SelfMetrics },
     Route { id: 11, method: "POST", path: "/api/v1/push", access: Access::Push, body_bytes_max: BODY_BYTES_MAX, endpoint: Endpoint::Push },
     Route { id: 12, method: "GET", path: "/api/v1/usage", access: Access::Scope(Scope::Read), body_bytes_max: 0, endpoint: Endpoint::Usage },
+    Route { id: 15, method: "POST", path: "/api/v1/catalogue/rebuild", access: Access::Scope(Scope::Admin), body_bytes_max: 0, endpoint: Endpoint::Rebuild },
     Route { id: 13, method: "GET", path: "/api/v1/settings/retention", access: Access::Scope(Scope::Admin), body_bytes_max: 0, endpoint: Endpoint::Retention },
     Route { id: 14, method: "PUT", path: "/api/v1/settings/retention", access: Access::Scope(Scope::Admin), body_bytes_max: SMALL_BODY_BYTES_MAX, endpoint: Endpoint::SetRetention },
     Route { id: 20, method: "GET", path: "/api/v1/export", access: Access::Scope(Scope::Read), body_bytes_max: 0, endpoint: Endpoint::Export },

@@ -5,5 +5,6 @@ pub mod hosts;
 pub mod import;
 pub mod inspect;
 pub mod query;
+pub mod rebuild_catalogue;
 pub mod retention;
 pub mod token;

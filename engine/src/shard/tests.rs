@@ -28,6 +28,7 @@ mod compactions;
 mod moves;
 mod pushes;
 mod quotas;
+mod rebuildings;
 mod retentions;
 mod rollups;
 mod seals;

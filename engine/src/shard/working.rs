@@ -153,6 +153,11 @@ impl<S: Sql> Shard<S> {
         Ok(())
     }
 
+    /// The retention as far as the shard knows.
+    pub fn retention(&self) -> RetentionSettings {
+        self.retention
+    }
+
     /// The retention as it is set now.
     pub fn set_retention(&mut self, retention: RetentionSettings) -> Result<(), ShardError> {
         self.working.has_learnt_retention = std::mem::take(&mut self.working.asks_for_retention);

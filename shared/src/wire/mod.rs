@@ -3,10 +3,12 @@
 
 pub mod export;
 pub mod push;
+mod rebuild;
 mod retention;
 mod usage;
 mod v1;
 
+pub use rebuild::*;
 pub use retention::*;
 pub use usage::*;
 pub use v1::*;

@@ -10,6 +10,7 @@ mod moves;
 mod parameters;
 mod push;
 mod query;
+mod rebuild;
 mod retention;
 mod self_metrics;
 mod series;
@@ -85,6 +86,7 @@ pub async fn handle(ask: Ask<'_>) -> Result<Reply, ApiError> {
         Endpoint::Health => Ok(health::health(&ask)),
         Endpoint::Ready => health::ready(ask).await,
         Endpoint::SelfMetrics => self_metrics::scrape(ask).await,
+        Endpoint::Rebuild => rebuild::rebuild(ask).await,
         Endpoint::Retention => retention::show(ask).await,
         Endpoint::SetRetention => retention::set(ask).await,
         Endpoint::Usage => usage::today(ask).await,

@@ -8,7 +8,7 @@ use edgewatch_shared::{ErrorCode, wire::Retention};
 /// `GET`: as it is set, or the defaults.
 pub async fn show(ask: Ask<'_>) -> Result<Reply, ApiError> {
     let RetentionSettings { raw_days, five_minute_days, hour_days } =
-        Catalogue::open(ask.env).await?.retention().await?;
+        Catalogue::open(ask.env).await?.retention().await?.unwrap_or_default();
     Ok(Reply::json(200, &Retention { raw_days, five_minute_days, hour_days }))
 }
 

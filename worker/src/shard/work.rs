@@ -184,9 +184,13 @@ async fn read_all(object: &ShardObject, ranges: Vec<ObjectRange>) -> Result<Vec<
     stream::iter(ranges).map(read).buffered(READS_AT_ONCE).try_collect().await
 }
 
+/// The retention as it is set. A catalogue that was lost says nothing of it: then what it last said holds.
 async fn learn_retention(object: &ShardObject) -> Result<RetentionSettings, String> {
+    let known =
+        object.with_shard(None, |shard, _| Ok(shard.retention())).map_err(|error| error.to_string())?;
     let catalogue = Catalogue::open(&object.env).await.map_err(|error| format!("{error:?}"))?;
-    catalogue.retention().await.map_err(|error| format!("{error:?}"))
+    let set = catalogue.retention().await.map_err(|error| format!("{error:?}"))?;
+    Ok(set.unwrap_or(known))
 }
 
 async fn forget_blocks(object: &ShardObject, ids: &[i64]) -> Result<(), String> {

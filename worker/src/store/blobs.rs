@@ -60,6 +60,50 @@ pub async fn delete(bucket: &Bucket, keys: Vec<String>) -> Result<(), String> {
     bucket.delete_multiple(keys).await.map_err(|error| format!("delete {what} ({count} objects): {error}"))
 }
 
+/// Some objects, in order of their names.
+pub struct Page {
+    /// Name and bytes.
+    pub objects: Vec<(String, u64)>,
+    /// Where the next page begins; `None` if this was the last one.
+    pub cursor: Option<String>,
+}
+
+/// At most `count_max` objects whose names begin with `prefix`.
+pub async fn list(
+    bucket: &Bucket,
+    prefix: &str,
+    cursor: Option<String>,
+    count_max: u32,
+) -> Result<Page, String> {
+    faults()?;
+    counting::add(Counter::BlobWrites, 1);
+    let list = bucket.list().prefix(prefix).limit(count_max);
+    let list = if let Some(cursor) = cursor { list.cursor(cursor) } else { list };
+    let found = list.execute().await.map_err(|error| format!("list {prefix}: {error}"))?;
+    let objects = found.objects().iter().map(|object| (object.key(), object.size())).collect();
+    Ok(Page { objects, cursor: if found.truncated() { found.cursor() } else { None } })
+}
+
+/// What follows `prefix` up to the next slash, in the names of all objects.
+pub async fn folders(bucket: &Bucket, prefix: &str) -> Result<Vec<String>, String> {
+    let mut folders = Vec::new();
+    let mut cursor: Option<String> = None;
+    loop {
+        faults()?;
+        counting::add(Counter::BlobWrites, 1);
+        let list = bucket.list().prefix(prefix).delimiter("/");
+        let list = if let Some(cursor) = cursor.take() { list.cursor(cursor) } else { list };
+        let found = list.execute().await.map_err(|error| format!("list {prefix}: {error}"))?;
+        let names = found.delimited_prefixes();
+        let inner = |name: &String| Some(name.strip_prefix(prefix)?.trim_end_matches('/').to_owned());
+        folders.extend(names.iter().filter_map(inner));
+        match found.cursor().filter(|_| found.truncated()) {
+            Some(next) => cursor = Some(next),
+            None => return Ok(folders),
+        }
+    }
+}
+
 /// Whether R2 answers.
 pub async fn ping(bucket: &Bucket) -> Result<(), String> {
     faults()?;

@@ -8,7 +8,6 @@ use edgewatch_engine::{
     counters::Counter,
     head::ShardNumber,
     registry::{HostRecord, HostState},
-    retention::RetentionSettings,
     shard::Summary,
     usage::Usage,
 };
@@ -22,6 +21,9 @@ use worker::{D1Database, D1PreparedStatement, D1Result, Env};
 const SCHEMA: &str = include_str!("../../../schema.sql");
 /// Version that `schema.sql` ends with.
 const SCHEMA_VERSION: &str = "2";
+
+mod recovery;
+mod settings;
 
 thread_local! {
     /// Whether this instance has seen the database at [`SCHEMA_VERSION`].
@@ -62,11 +64,6 @@ struct UsageRow {
     usage: String,
 }
 
-#[derive(Deserialize)]
-struct Setting {
-    value: String,
-}
-
 /// Newest values of a host in a summary.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SummaryEntry {
@@ -90,6 +87,14 @@ impl Catalogue {
         Ok(catalogue)
     }
 
+    /// Opens the catalogue and applies the schema whatever the database says of itself: it may have been lost in part.
+    pub async fn mend(env: &Env) -> Result<Self, ApiError> {
+        SCHEMA_IS_CURRENT.set(false);
+        let catalogue = Self::open(env).await?;
+        catalogue.write_schema().await?;
+        Ok(catalogue)
+    }
+
     async fn apply_schema(&self) -> Result<(), ApiError> {
         #[derive(Deserialize)]
         struct Version {
@@ -99,6 +104,10 @@ impl Catalogue {
         if version.is_ok_and(|rows| rows.iter().any(|row| row.value == SCHEMA_VERSION)) {
             return Ok(());
         }
+        self.write_schema().await
+    }
+
+    async fn write_schema(&self) -> Result<(), ApiError> {
         let statements = statements(SCHEMA).map(|sql| self.db.prepare(sql)).collect();
         self.write(statements).await.map(|_| ())
     }
@@ -220,25 +229,10 @@ impl Catalogue {
         Ok(entries.flat_map(|summary: BTreeMap<HostId, SummaryEntry>| summary).collect())
     }
 
-    /// How long samples are kept; the defaults until somebody sets something else.
-    pub async fn retention(&self) -> Result<RetentionSettings, ApiError> {
-        let select = "SELECT value FROM settings WHERE name = 'retention'";
-        let rows = self.rows::<Setting>(select, &[]).await?;
-        let stored = rows.into_iter().next().map(|row| serde_json::from_str(&row.value));
-        Ok(stored.transpose().map_err(ApiError::internal)?.unwrap_or_default())
-    }
-
     /// Forgets blocks that a shard has deleted.
     pub async fn forget_blocks(&self, shard: ShardNumber, ids: &[i64]) -> Result<(), ApiError> {
         let delete = "DELETE FROM blocks WHERE shard = ?1 AND id IN (SELECT value FROM json_each(?2))";
         self.write(vec![self.bound(delete, &[shard.into(), json(&ids)?.into()])?]).await.map(|_| ())
-    }
-
-    /// Sets how long samples are kept.
-    pub async fn set_retention(&self, retention: &RetentionSettings) -> Result<(), ApiError> {
-        let upsert = "INSERT INTO settings (name, value) VALUES ('retention', ?1) \
-                      ON CONFLICT (name) DO UPDATE SET value = ?1";
-        self.write(vec![self.bound(upsert, &[json(retention)?.into()])?]).await.map(|_| ())
     }
 
     /// Whether an enrolled host of this name may push; hosts pushed by name do not count.

@@ -1,0 +1,56 @@
+//! State that an earlier release wrote: it opens, nothing of it is missing, and it goes on.
+
+use edgewatch_e2e::{
+    client::Client,
+    edgewatch::Edgewatch,
+    saved_state::{self, Saved, fixtures, minutes, names},
+};
+use edgewatch_shared::{ErrorCode, limits::MINUTE_MS};
+
+/// Every sample, or the test fails and says which are missing.
+fn assert_whole(api: &Client, saved: &Saved, when: &str) {
+    for series in &saved.series {
+        assert!(!series.minutes.is_empty());
+        let found = minutes(api, &series.host, &series.name, saved.from);
+        assert_eq!(found, series.minutes, "{} of {} {when}", series.name, series.host);
+    }
+}
+
+#[test]
+fn every_saved_state_opens_and_nothing_of_it_is_missing() {
+    let fixtures = fixtures();
+    assert!(!fixtures.is_empty());
+    for (n, file) in fixtures.iter().enumerate() {
+        let file_name = file.display();
+        let (dir, saved) = saved_state::unpack(file, &format!("saved-state-{n}"));
+        let server =
+            Edgewatch::start_with(&format!("saved-state-{n}-log"), |options| options.state_dir = dir);
+        let api = server.client();
+        api.set_time(saved.at);
+        assert_eq!(names(api), saved.names, "{file_name}");
+        assert_whole(api, &saved, &format!("as {file_name} had it"));
+
+        // What was pushed is known, who may not push still may not, and what comes is taken.
+        let stream = saved_state::readings(saved.from);
+        api.push_compact(&saved.host, &stream.frame(1, 6));
+        let metrics = [edgewatch_e2e::samples::sample("load_1m", saved.at, 1.0)];
+        let revoked = api.send(api.push_request_of(&saved.revoked, &metrics));
+        assert_eq!(revoked.refusal(), (403, ErrorCode::RevokedHost), "{file_name}");
+        let push = |name: &str, value| {
+            let at = saved.at.plus_ms(MINUTE_MS);
+            api.push(name, &[edgewatch_e2e::samples::sample("app_new", at, value)]);
+        };
+        push("named", 5.0);
+        push("new", 6.0);
+        assert_whole(api, &saved, "after pushes");
+
+        api.end_this_hour();
+        while api.run_jobs(0) > 0 {}
+        assert_eq!(api.shard(0).partitions, [""; 0]);
+        assert_whole(api, &saved, "after a seal");
+        api.set_time(saved.at.day().end().plus_ms(3 * 60 * MINUTE_MS));
+        while api.run_jobs(0) > 0 {}
+        assert_whole(api, &saved, "after a compaction");
+        assert!(api.has_samples("named", "app_new") && api.has_samples("new", "app_new"));
+    }
+}
