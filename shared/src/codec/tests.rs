@@ -158,6 +158,24 @@ proptest! {
     }
 
     #[test]
+    fn columns_that_move_together_survive(
+        steps in proptest::collection::vec((any::<i32>(), -9i64..9), 1..200),
+        shift in 0u32..29, factor in -4i64..4
+    ) {
+        let level = |columns: &mut i64, step: i64| { *columns = columns.wrapping_add(step); Some(*columns as f64) };
+        let first = steps.iter().scan(0, |sum, (step, _)| level(sum, i64::from(*step)));
+        let second = steps.iter().scan(1, |sum, (step, off)| level(sum, (i64::from(*step) << shift) * factor + off));
+        let third = steps.iter().scan(2, |sum, (step, off)| level(sum, i64::from(*step) - off));
+        let columns = [first.collect::<Vec<_>>(), second.collect(), third.collect()];
+        survives(&columns.map(steady));
+    }
+
+    #[test]
+    fn durations_of_a_coarse_clock_survive(ticks in proptest::collection::vec(0i64..100_000, 24..200), period in 4.0f64..64.0) {
+        survives(&[steady(ticks.into_iter().map(|tick| (tick as f64 * period).floor() / 1e9))]);
+    }
+
+    #[test]
     fn any_instants_survive(times in proptest::collection::vec(any::<i64>(), 1..50)) {
         survives(&[series("a", times.into_iter().map(|ms| (ms, 1.0)))]);
     }
