@@ -40,6 +40,12 @@ pub enum Pace {
     Exhausted,
 }
 
+impl Default for Pace {
+    fn default() -> Self {
+        Self::Every(PUSH_INTERVAL_MS)
+    }
+}
+
 impl Pace {
     /// The pace of a day that has used so much until `now`.
     pub fn of(quotas: &[Quota], used: &Usage, now: TimestampMs) -> Self {
@@ -64,7 +70,7 @@ impl Pace {
 
     /// Whether it is the usual one.
     pub fn is_usual(self) -> bool {
-        self == Self::Every(PUSH_INTERVAL_MS)
+        self == Self::default()
     }
 }
 

@@ -42,8 +42,8 @@ impl<S: Sql> Shard<S> {
     }
 
     /// Milliseconds until a host that pushes now should push again, if it may.
-    pub(super) fn next_push_ms(&self, host: HostId, now: TimestampMs) -> Result<u32, ShardError> {
-        match self.pace(now) {
+    pub(super) fn next_push_ms(&self, pace: Pace, host: HostId, now: TimestampMs) -> Result<u32, ShardError> {
+        match pace {
             Pace::Every(pace_ms) => {
                 let wait_ms = next_push_ms(pace_ms, self.number, host, now);
                 Ok(u32::try_from(wait_ms).unwrap_or(u32::MAX))

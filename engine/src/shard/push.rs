@@ -6,6 +6,7 @@ use crate::{
     counters::Counter,
     dictionaries::{Dictionaries, Dictionary, DictionaryError},
     frame,
+    pace::Pace,
     registry::{HostRecord, HostState, Registry},
     series_limit::{Fingerprint, Growth, SeriesLimit, fingerprint},
     sql::Sql,
@@ -38,6 +39,7 @@ const ROW_KEYS_BYTES: usize = 64 << 10;
 #[derive(Default)]
 struct Group {
     storage_is_full: bool,
+    pace: Pace,
     hosts: BTreeMap<HostId, HostRecord>,
     series: BTreeMap<HostId, BTreeSet<Fingerprint>>,
     dictionaries: Vec<(HostId, DictionaryId, Rc<Dictionary>)>,
@@ -46,7 +48,7 @@ struct Group {
 
 impl Group {
     fn is_empty(&self) -> bool {
-        let Self { hosts, series, dictionaries, pushes, storage_is_full: _ } = self;
+        let Self { hosts, series, dictionaries, pushes, storage_is_full: _, pace: _ } = self;
         hosts.is_empty() && series.is_empty() && dictionaries.is_empty() && pushes.is_empty()
     }
 }
@@ -73,7 +75,7 @@ impl<S: Sql> Shard<S> {
         instance: &mut Instance,
     ) -> Result<Vec<Result<Pushed, ShardError>>, ShardError> {
         let storage_is_full = self.sql.size_bytes() > SHARD_STORAGE_BYTES_MAX;
-        let mut group = Group { storage_is_full, ..Group::default() };
+        let mut group = Group { storage_is_full, pace: self.pace(now), ..Group::default() };
         let mut answers = Vec::with_capacity(pushes.len());
         for push in pushes {
             match self.accept(push, now, &mut group, instance) {
@@ -98,7 +100,7 @@ impl<S: Sql> Shard<S> {
         }
         let admitted = self.admit(&push.sender, push.way, push.facts, now)?;
         let host = admitted.record.id;
-        let next_push_ms = self.next_push_ms(host, now)?;
+        let next_push_ms = self.next_push_ms(group.pace, host, now)?;
         let mut answer = Pushed { refused: push.outside_window, next_push_ms, ..Pushed::default() };
         let kept = match push.payload {
             None => None,
