@@ -151,7 +151,7 @@ fn many_at_once_share_rows_and_each_is_answered_for_itself() {
                     assert!(twice == [(6, 0, 0), (0, 6, 0)] || twice == [(0, 6, 0), (6, 0, 0)], "{twice:?}");
                     if n % 8 == 0 {
                         // Refused, and that holds up nobody.
-                        let wrong = without_list(Readings::new(n, &["app_m"], start).frame(900, 905));
+                        let wrong = without_list(Readings::new(n, &["app_m"], start).frame(300, 305));
                         let answer = api.send(api.compact_request(host, &wrong));
                         assert_eq!(answer.refusal(), (409, ErrorCode::UnknownDictionary));
                     }
