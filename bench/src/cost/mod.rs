@@ -10,7 +10,7 @@ use plan::{Fleet, Measured, bill, hosts_on_free_plan};
 
 /// What a push takes of processor time, Worker and shard together, when it was not measured in the same run: of
 /// `docs/benchmarks.md`.
-const CPU_MS_PER_PUSH: f64 = 0.5;
+const CPU_MS_PER_PUSH: f64 = 0.64;
 
 /// The hosts on the free plan, and dollars a month on the paid one.
 pub fn measure(cpu_ms_per_push: Option<f64>) -> Result<Vec<Figure>> {
