@@ -5,18 +5,17 @@
 
 use crate::{
     figure::{Figure, median},
-    recording::Recording,
+    recording::{Recording, by_hour},
 };
 use anyhow::{Context, Result, bail, ensure};
 use edgewatch_engine::compression::Deflater;
 use edgewatch_shared::{
     codec::{self, Columns},
     series::SeriesSamples,
-    time::Hour,
 };
 use pco::standalone::{simple_compress, simple_decompress};
 use serde::Deserialize;
-use std::{collections::BTreeMap, fs, hint::black_box, path::PathBuf, process::Command};
+use std::{fs, hint::black_box, path::PathBuf, process::Command};
 use xtask::{command::cargo, project};
 
 const PCO: &str = "pco";
@@ -37,7 +36,7 @@ struct HourOfHost {
 /// Figures of a recording, under the plain names.
 pub fn measure(recording: &Recording) -> Result<Vec<Figure>> {
     let samples = recording.samples() as f64;
-    let hours: Vec<HourOfHost> = hours(&recording.series).into_values().map(hour).collect::<Result<_>>()?;
+    let hours: Vec<HourOfHost> = by_hour(&recording.series).into_values().map(hour).collect::<Result<_>>()?;
     let (ours_bytes, pco_bytes) = bytes(&hours)?;
     let per_s = |seconds: f64| samples / seconds;
     let encode = per_s(seconds(|| hours.iter().try_for_each(|hour| encode(&hour.series)))?);
@@ -56,17 +55,6 @@ pub fn measure(recording: &Recording) -> Result<Vec<Figure>> {
         Figure::new("codec_decode_wasm_ratio", wasm_decode / decode, ""),
         Figure::new("codec_encode_wasm_ratio", wasm_encode / encode, ""),
     ])
-}
-
-fn hours(series: &[SeriesSamples]) -> BTreeMap<Hour, Vec<SeriesSamples>> {
-    let mut hours: BTreeMap<Hour, Vec<SeriesSamples>> = BTreeMap::new();
-    for SeriesSamples { series, samples } in series {
-        for of_one_hour in samples.chunk_by(|a, b| a.time.hour() == b.time.hour()) {
-            let found = SeriesSamples { series: series.clone(), samples: of_one_hour.to_vec() };
-            hours.entry(of_one_hour[0].time.hour()).or_default().push(found);
-        }
-    }
-    hours
 }
 
 /// An hour in all its forms, each of which gives the samples back.

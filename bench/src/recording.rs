@@ -4,7 +4,7 @@
 //! line is a round: `{"t": <ms since the epoch>, "v": [<value, or its text>, …]}`, in the order of the series.
 
 use anyhow::{Context, Result, ensure};
-use edgewatch_shared::{Labels, Sample, Series, TimestampMs, series::SeriesSamples};
+use edgewatch_shared::{Labels, Sample, Series, TimestampMs, series::SeriesSamples, time::Hour};
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
@@ -142,6 +142,18 @@ fn series_of(text: &str) -> Result<Series> {
         rest = quoted[end + 1..].trim_start_matches(',');
     }
     Ok(Series { name: name.to_owned(), labels })
+}
+
+/// Samples by the hour they were taken in: what a block of an hour is made of.
+pub fn by_hour(series: &[SeriesSamples]) -> BTreeMap<Hour, Vec<SeriesSamples>> {
+    let mut hours: BTreeMap<Hour, Vec<SeriesSamples>> = BTreeMap::new();
+    for SeriesSamples { series, samples } in series {
+        for of_one_hour in samples.chunk_by(|a, b| a.time.hour() == b.time.hour()) {
+            let found = SeriesSamples { series: series.clone(), samples: of_one_hour.to_vec() };
+            hours.entry(of_one_hour[0].time.hour()).or_default().push(found);
+        }
+    }
+    hours
 }
 
 #[cfg(test)]

@@ -51,6 +51,21 @@ impl Resource {
         Self::BlobReads,
     ];
 
+    /// How it is called in replies and figures.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::WorkerRequests => "worker_requests",
+            Self::ObjectRequests => "object_requests",
+            Self::ObjectMs => "object_gb_s",
+            Self::ObjectRowsWritten => "object_rows_written",
+            Self::ObjectRowsRead => "object_rows_read",
+            Self::CatalogueRowsWritten => "d1_rows_written",
+            Self::CatalogueRowsRead => "d1_rows_read",
+            Self::BlobWrites => "r2_class_a",
+            Self::BlobReads => "r2_class_b",
+        }
+    }
+
     /// The resource that a counter is part of.
     fn of(counter: Counter) -> Option<Self> {
         match counter {

@@ -19,7 +19,7 @@ pub fn measure(cpu_ms_per_push: Option<f64>) -> Result<Vec<Figure>> {
     let measured = Measured { laws, bytes, cpu_ms_per_push: cpu_ms_per_push.unwrap_or(CPU_MS_PER_PUSH) };
     let mut figures = Vec::new();
     for (resource, law) in &measured.laws {
-        let name = plan::name(*resource);
+        let name = resource.as_str();
         figures.push(Figure::new(format!("cost_{name}_per_push"), law.per_push, ""));
         figures.push(Figure::new(format!("cost_{name}_per_shard_day"), law.per_shard_day, ""));
     }

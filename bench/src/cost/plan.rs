@@ -43,21 +43,6 @@ const CPU_MS_INCLUDED: f64 = 30e6;
 /// A GB for a month.
 const R2_DOLLARS_PER_GB: f64 = 0.015;
 
-/// How a resource is called in figures.
-pub fn name(resource: Resource) -> &'static str {
-    match resource {
-        Resource::WorkerRequests => "worker_requests",
-        Resource::ObjectRequests => "object_requests",
-        Resource::ObjectMs => "object_gb_s",
-        Resource::ObjectRowsWritten => "object_rows_written",
-        Resource::ObjectRowsRead => "object_rows_read",
-        Resource::CatalogueRowsWritten => "d1_rows_written",
-        Resource::CatalogueRowsRead => "d1_rows_read",
-        Resource::BlobWrites => "r2_class_a",
-        Resource::BlobReads => "r2_class_b",
-    }
-}
-
 /// How much of a resource is used: with every push, and by every shard a day however many hosts it has.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Law {
@@ -179,7 +164,7 @@ pub fn hosts_on_free_plan(measured: &Measured, arrivals: Arrivals) -> (u32, &'st
         let counted = a_day(measured, fleet).into_iter();
         let bytes = f64::from(hosts) * measured.bytes.kept();
         let shares = counted
-            .map(|(resource, used)| (name(resource), share(resource, used)))
+            .map(|(resource, used)| (resource.as_str(), share(resource, used)))
             .chain([("r2_bytes", bytes / bytes_included(Plan::Free, Store::R2) as f64)]);
         let fullest = shares.max_by(|a, b| a.1.total_cmp(&b.1));
         if let Some((limit, _)) = fullest.filter(|(_, share)| *share > 1.0 - SPARE) {
@@ -204,7 +189,7 @@ pub fn bill(measured: &Measured, fleet: Fleet) -> Vec<(&'static str, f64)> {
     let over = |amount: f64, included: f64| (amount - included).max(0.0);
     let counted = used.into_iter().map(|(resource, a_day)| {
         let over = over(a_day * DAYS_A_MONTH, included(resource));
-        (name(resource), over / 1e6 * dollars_per_million(resource))
+        (resource.as_str(), over / 1e6 * dollars_per_million(resource))
     });
     let cpu_ms = fleet.pushes_a_day() * DAYS_A_MONTH * measured.cpu_ms_per_push;
     let cpu = over(cpu_ms, CPU_MS_INCLUDED) / 1e6 * DOLLARS_PER_MILLION_CPU_MS;

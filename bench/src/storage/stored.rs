@@ -4,7 +4,7 @@
 use crate::{
     figure::Figure,
     peers::{prometheus, victoria_metrics, victoria_metrics::VictoriaMetrics},
-    recording::Recording,
+    recording::{Recording, by_hour},
 };
 use anyhow::{Result, ensure};
 use edgewatch_engine::{
@@ -16,9 +16,7 @@ use edgewatch_shared::{
     HostId,
     limits::{BLOCK_BYTES_MAX, DAY_BLOCK_BYTES_MAX},
     series::SeriesSamples,
-    time::Hour,
 };
-use std::collections::BTreeMap;
 
 /// How the host is named for those who name it with every series.
 const HOST_LABEL: (&str, &str) = ("instance", "host-1");
@@ -86,17 +84,6 @@ fn blocks_bytes<'a>(
         ensure!(is_same(&read, series), "a block gives back something else than was put in");
     }
     Ok(bytes)
-}
-
-fn by_hour(series: &[SeriesSamples]) -> BTreeMap<Hour, Vec<SeriesSamples>> {
-    let mut hours: BTreeMap<Hour, Vec<SeriesSamples>> = BTreeMap::new();
-    for SeriesSamples { series, samples } in series {
-        for of_one_hour in samples.chunk_by(|a, b| a.time.hour() == b.time.hour()) {
-            let found = SeriesSamples { series: series.clone(), samples: of_one_hour.to_vec() };
-            hours.entry(of_one_hour[0].time.hour()).or_default().push(found);
-        }
-    }
-    hours
 }
 
 /// The same samples, compared by their bits, however they are cut.

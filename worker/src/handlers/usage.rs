@@ -53,7 +53,7 @@ fn resource(quota: &Quota, used: Usage, now: TimestampMs) -> ResourceUsage {
     let used = used.get(quota.resource);
     let shown = |amount| if quota.resource == Resource::ObjectMs { gb_s_of_ms(amount) } else { amount };
     ResourceUsage {
-        resource: name(quota.resource).to_owned(),
+        resource: quota.resource.as_str().to_owned(),
         used: shown(used),
         projected: shown(projected(used, now)),
         quota: shown(quota.amount),
@@ -78,21 +78,6 @@ fn stored(plan: Plan, store: Store, bytes: u64) -> StoreUsage {
         Store::D1 => "d1",
     };
     StoreUsage { store: name.to_owned(), bytes, quota: bytes_included(plan, store) }
-}
-
-/// How a resource is called in the reply.
-fn name(resource: Resource) -> &'static str {
-    match resource {
-        Resource::WorkerRequests => "worker_requests",
-        Resource::ObjectRequests => "object_requests",
-        Resource::ObjectMs => "object_gb_s",
-        Resource::ObjectRowsWritten => "object_rows_written",
-        Resource::ObjectRowsRead => "object_rows_read",
-        Resource::CatalogueRowsWritten => "d1_rows_written",
-        Resource::CatalogueRowsRead => "d1_rows_read",
-        Resource::BlobWrites => "r2_class_a",
-        Resource::BlobReads => "r2_class_b",
-    }
 }
 
 #[cfg(test)]

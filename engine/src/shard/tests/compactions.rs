@@ -124,16 +124,7 @@ fn a_compaction_cut_at_any_statement_loses_nothing_and_leaves_nothing_behind() {
     for statements in 0.. {
         let mut world = sealed(false);
         let expected = world.read_all();
-        world.sql.failing_after.set(Some(statements));
-        let is_cut = loop {
-            match world.step(JobKind::CompactDay, night()) {
-                Ok(false) => {}
-                Ok(true) => break false,
-                Err(_) => break true,
-            }
-        };
-        world.sql.failing_after.set(None);
-        world.reopen();
+        let is_cut = world.is_cut_after(statements, JobKind::CompactDay, night());
         assert_eq!(world.read_all(), expected, "cut after {statements} statements");
         if !is_cut {
             break;

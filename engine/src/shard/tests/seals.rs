@@ -76,18 +76,9 @@ fn a_seal_cut_at_any_statement_loses_nothing_and_leaves_nothing_behind() {
             let mut world = pushed();
             world.bind_r2(with_r2);
             let expected = world.read_all();
-            world.sql.failing_after.set(Some(statements));
-            let cut = loop {
-                match world.step(JobKind::Seal, at(HOUR_MS)) {
-                    Ok(false) => {}
-                    Ok(true) => break false,
-                    Err(_) => break true,
-                }
-            };
-            world.sql.failing_after.set(None);
-            world.reopen();
+            let is_cut = world.is_cut_after(statements, JobKind::Seal, at(HOUR_MS));
             assert_eq!(world.read_all(), expected, "cut after {statements} statements");
-            if !cut {
+            if !is_cut {
                 break;
             }
             cuts += 1;
