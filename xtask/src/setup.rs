@@ -40,6 +40,7 @@ pub fn run_for(need: Need) -> Result<()> {
     tools::WASM_BINDGEN.ensure()?;
     if need == Need::Test {
         tools::CARGO_DENY.ensure()?;
+        debian::witnesses()?;
     }
     npm::ensure()?;
     say(VERB, "everything is there");

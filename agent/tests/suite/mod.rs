@@ -7,3 +7,4 @@ mod commands;
 mod failures;
 mod pushes;
 mod stops;
+mod unit;

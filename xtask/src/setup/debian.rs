@@ -1,4 +1,4 @@
-//! What the system's package manager has to bring: a C compiler that knows WebAssembly.
+//! What the system's package manager has to bring: a C compiler that knows WebAssembly, and programs that tests ask.
 
 use super::VERB;
 use crate::command::{find, output, run, say};
@@ -18,6 +18,21 @@ pub(super) fn clang() -> Result<()> {
              `sudo apt-get install clang`; macOS: `brew install llvm`), or name one in {}",
             crate::build::WASM_C_COMPILER_VARIABLE
         );
+    }
+    Ok(())
+}
+
+/// Programs that tests ask about the agent and its unit, with their packages. A test that does not find its own says so.
+const WITNESSES: [(&str, &str); 2] = [("systemd-analyze", "systemd"), ("strace", "strace")];
+
+/// Installs what tests ask, where that is possible; elsewhere those tests are skipped.
+pub(super) fn witnesses() -> Result<()> {
+    for (program, package) in WITNESSES {
+        if find(program).is_some() {
+            say(VERB, format!("{program}: there"));
+        } else if !install(package)? {
+            say(VERB, format!("{program} is missing (Debian package {package}): its tests will be skipped"));
+        }
     }
     Ok(())
 }

@@ -6,10 +6,7 @@ use crate::{
     settings::collection::{Collection, Excludes, Naming},
     settings::patterns::Patterns,
 };
-use rustix::{
-    fs::{StatVfsMountFlags, statvfs},
-    io::Errno,
-};
+use rustix::{fs::statvfs, io::Errno};
 use std::{
     collections::BTreeMap,
     path::Path,
@@ -44,7 +41,8 @@ pub struct Mount {
     pub path: String,
     /// Kind of file system.
     pub file_system: String,
-    /// Whether nobody can write.
+    /// Whether nobody can write, be it for the mount or, after an error, for the file system (ext4 says `emergency_ro`
+    /// since Linux 6.15).
     pub read_only: bool,
 }
 
@@ -67,8 +65,6 @@ pub struct Space {
     pub inodes: u64,
     /// Free inodes.
     pub inodes_free: u64,
-    /// Whether the file system itself, rather than its mount, is read-only.
-    pub read_only: bool,
 }
 
 /// Reads mounts.
@@ -99,7 +95,7 @@ impl Disk {
 
 impl Collector for Disk {
     fn collect(&mut self, readings: &mut Vec<Reading>) -> Result<(), CollectError> {
-        let mounts = parse(&text_of("/proc/self/mounts")?);
+        let mounts = parse(&mount_table()?);
         let mut result = Ok(());
         for mount in worth_reading(mounts, &self.exclude, self.naming) {
             match self.space_of(&mount) {
@@ -117,6 +113,12 @@ impl Collector for Disk {
     }
 }
 
+/// The host's mounts, as its first process has them: a sandboxed unit's own are read-only for the most part. Where that
+/// process is hidden, our own.
+fn mount_table() -> Result<String, CollectError> {
+    text_of("/proc/1/mounts").or_else(|_| text_of("/proc/self/mounts"))
+}
+
 /// Asks a file system for its size. `None` for what is no directory or none of ours.
 fn ask(path: &str) -> Result<Option<Space>, CollectError> {
     // A file that is mounted onto another, as containers do with /etc/hosts, is no file system of interest.
@@ -130,7 +132,6 @@ fn ask(path: &str) -> Result<Option<Space>, CollectError> {
             available: told.f_bavail.saturating_mul(told.f_frsize),
             inodes: told.f_files,
             inodes_free: told.f_ffree,
-            read_only: told.f_flag.contains(StatVfsMountFlags::RDONLY),
         })),
         Err(Errno::ACCESS) => Ok(None),
         Err(error) => Err(CollectError::unreadable(path, error)),
@@ -193,7 +194,7 @@ fn start(ask: fn(&str) -> Answer) -> std::io::Result<(SyncSender<String>, Receiv
     Ok((ask_for, answers))
 }
 
-/// Reads `/proc/self/mounts` (`man 5 fstab`), in which blanks are written in octal.
+/// Reads a `/proc/PID/mounts` (`man 5 fstab`), in which blanks are written in octal.
 pub fn parse(mounts: &str) -> Vec<Mount> {
     let mount = |line: &str| {
         let mut words = line.split(' ');
@@ -201,7 +202,7 @@ pub fn parse(mounts: &str) -> Vec<Mount> {
             device: unescaped(words.next()?),
             path: unescaped(words.next()?),
             file_system: words.next()?.to_owned(),
-            read_only: words.next()?.split(',').any(|option| option == "ro"),
+            read_only: words.next()?.split(',').any(|option| matches!(option, "ro" | "emergency_ro")),
         })
     };
     mounts.lines().filter_map(mount).collect()
@@ -267,7 +268,7 @@ pub fn samples(mount: &Mount, space: Space) -> Vec<Reading> {
         at("disk_total_bytes", space.total as f64),
         at("disk_used_bytes", used as f64),
         at("disk_used_pct", percentage(used, reachable)),
-        at("disk_read_only", f64::from(u8::from(mount.read_only || space.read_only))),
+        at("disk_read_only", f64::from(u8::from(mount.read_only))),
     ];
     if space.inodes > 0 {
         let used = space.inodes.saturating_sub(space.inodes_free);
@@ -318,17 +319,18 @@ mod tests {
     fn a_saved_table_is_read_with_its_blanks() {
         // Linux 6.1, 2026-11-21, and a USB stick.
         let mounts = parse(
-            "/dev/vda / ext4 rw,relatime,discard 0 0\n/dev/sdb1 /media/my\\040stick\\134 vfat ro,nosuid 0 0\nx\n",
+            "/dev/vda / ext4 rw,relatime,discard 0 0\n/dev/sdb1 /media/my\\040stick\\134 vfat ro,nosuid 0 0\nx\n\
+             /dev/sdc / ext4 rw,relatime,emergency_ro,errors=remount-ro 0 0\n",
         );
         let stick = Mount { read_only: true, ..mount("/dev/sdb1", "/media/my stick\\", "vfat") };
-        assert_eq!(mounts, [mount("/dev/vda", "/", "ext4"), stick]);
+        let broken = Mount { read_only: true, ..mount("/dev/sdc", "/", "ext4") };
+        assert_eq!(mounts, [mount("/dev/vda", "/", "ext4"), stick, broken]);
         assert_eq!(unescaped("a\\9z\\"), "a\\9z\\");
     }
 
     #[test]
     fn used_leaves_roots_reserve_out_and_the_share_is_dfs() {
-        let space =
-            Space { total: 1_000, free: 400, available: 300, inodes: 50, inodes_free: 40, read_only: false };
+        let space = Space { total: 1_000, free: 400, available: 300, inodes: 50, inodes_free: 40 };
         let at = |name, value| Reading::labelled(name, "mount", "/", value);
         assert_eq!(
             samples(&mount("/dev/vda", "/", "ext4"), space),
@@ -341,8 +343,8 @@ mod tests {
                 at("disk_inodes_used_pct", 20.0),
             ]
         );
-        let read_only = Space { read_only: true, inodes: 0, ..space };
-        let samples = samples(&mount("/dev/vda", "/", "btrfs"), read_only);
+        let read_only = Mount { read_only: true, ..mount("/dev/vda", "/", "btrfs") };
+        let samples = samples(&read_only, Space { inodes: 0, ..space });
         assert_eq!(samples.last(), Some(&at("disk_read_only", 1.0)), "and nothing about inodes");
     }
 
