@@ -12,8 +12,9 @@ What the agent sends, collector by collector. This page is made out of the catal
 fails when it is out of date, and `EDGEWATCH_BLESS=1 cargo test -p edgewatch-agent metrics_page` writes it anew.
 
 A collector that has nothing to read on a host sends nothing: no swap, no share of it. On macOS and Windows there is only
-what is marked \"all\". Percentages and loads have two decimals, times three at most, and what counts is a whole number:
-digits beyond what a reading can tell would be most of what it costs to store.
+what is marked \"all\". Percentages and loads have two decimals, times three at most, and what counts is a whole number;
+memory of a Linux host is rounded to a ten-thousandth of it, at most 1 MiB: digits beyond what a reading can tell would be
+most of what it costs to store.
 ";
 
 fn row(page: &mut String, metric: &Metric, cells: &[&str]) {

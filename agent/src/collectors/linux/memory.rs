@@ -29,7 +29,7 @@ pub const DESCRIBED: &[&str] = &[
     "swap_used_pct",
 ];
 
-/// Kinds that are told as they are: our name, and the kernel's.
+/// Kinds: our name, and the kernel's.
 const KINDS: &[(&str, &str)] = &[
     ("mem_buffers_bytes", "Buffers"),
     ("mem_cached_bytes", "Cached"),
@@ -39,6 +39,17 @@ const KINDS: &[(&str, &str)] = &[
     ("mem_shared_bytes", "Shmem"),
     ("mem_slab_bytes", "Slab"),
 ];
+
+/// The largest step that gauges are rounded to, in bytes. Reason: what is smaller nobody acts on, however large the host.
+const STEP_BYTES_MAX: u64 = 1 << 20;
+
+/// What gauges are rounded to on a host with `total` bytes: a power of two that is at most a ten-thousandth of them, as
+/// fine as shares are told, and at most [`STEP_BYTES_MAX`]. Reason: below that they are noise. The kernel counts pages by
+/// processor and folds that now and then (`calculate_normal_threshold` in its `mm/vmstat.c`), and thousands of pages more
+/// lie on each processor's own lists, neither free nor used (`high` in `/proc/zoneinfo`).
+fn step_bytes(total: u64) -> u64 {
+    (1 << (total / 10_000).max(1).ilog2()).min(STEP_BYTES_MAX)
+}
 
 /// Reads memory and swap.
 pub struct Memory {
@@ -60,15 +71,19 @@ impl Collector for Memory {
 }
 
 /// The samples of `/proc/meminfo` (`man 5 proc_meminfo`). Used is what is not available; a host without swap has no
-/// share of it, and a kernel that does not know a kind has no sample of it.
+/// share of it, and a kernel that does not know a kind has no sample of it. What is available and the kinds are rounded to
+/// whole steps ([`step_bytes`]).
 pub fn samples(meminfo: &str) -> Option<Vec<Reading>> {
-    let bytes = |key| Some(number_of(meminfo, key)?.saturating_mul(1_024));
+    let bytes = |key: &str| Some(number_of(meminfo, key)?.saturating_mul(1_024));
     let total = bytes("MemTotal").filter(|total| *total > 0)?;
     // Kernels before 3.14 do not reckon what is available.
     let available = bytes("MemAvailable").or_else(|| {
         let free = bytes("MemFree")?;
         Some(free.saturating_add(bytes("Buffers")?).saturating_add(bytes("Cached")?))
     })?;
+    let step = step_bytes(total);
+    let rounded = |bytes: u64| bytes.saturating_add(step / 2) / step * step;
+    let available = rounded(available).min(total);
     let used = total.saturating_sub(available);
     let swap_total = bytes("SwapTotal").unwrap_or_default();
     let swap_used = swap_total.saturating_sub(bytes("SwapFree").unwrap_or_default());
@@ -83,7 +98,9 @@ pub fn samples(meminfo: &str) -> Option<Vec<Reading>> {
     if swap_total > 0 {
         samples.push(Reading::plain("swap_used_pct", percentage(swap_used, swap_total)));
     }
-    samples.extend(KINDS.iter().filter_map(|(name, key)| Some(Reading::plain(name, bytes(key)? as f64))));
+    samples.extend(
+        KINDS.iter().filter_map(|(name, key)| Some(Reading::plain(name, rounded(bytes(key)?) as f64))),
+    );
     Some(samples)
 }
 
@@ -139,14 +156,37 @@ mod tests {
         let samples = samples(MEMINFO).unwrap();
         for (name, expected) in [
             ("mem_total_bytes", Some(24_684_096.0 * 1_024.0)),
-            ("mem_used_bytes", Some((24_684_096.0 - 23_459_300.0) * 1_024.0)),
+            ("mem_available_bytes", Some(22_909.0 * 1_048_576.0)),
+            ("mem_used_bytes", Some(24_684_096.0 * 1_024.0 - 22_909.0 * 1_048_576.0)),
             ("mem_used_pct", Some(4.96)),
-            ("mem_shared_bytes", Some(8_788.0 * 1_024.0)),
+            ("mem_shared_bytes", Some(9.0 * 1_048_576.0)),
             ("swap_used_bytes", Some(0.0)),
             ("swap_used_pct", None),
         ] {
             assert_eq!(value(&samples, name), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn a_step_is_at_most_a_ten_thousandth_and_a_mebibyte() {
+        let mib = 1 << 20;
+        for (total, step) in [
+            (1, 1),
+            (128 * mib, 8 << 10),
+            (512 * mib, 32 << 10),
+            (10_000 * mib - 1, mib / 2),
+            (10_000 * mib, mib),
+            (u64::MAX, mib),
+        ] {
+            assert_eq!(step_bytes(total), step, "{total}");
+        }
+    }
+
+    #[test]
+    fn what_is_available_is_never_more_than_there_is() {
+        let samples = samples("MemTotal: 30003 kB\nMemAvailable: 30003 kB\n").unwrap();
+        assert_eq!(value(&samples, "mem_available_bytes"), value(&samples, "mem_total_bytes"));
+        assert_eq!(value(&samples, "mem_used_bytes"), Some(0.0));
     }
 
     #[test]
