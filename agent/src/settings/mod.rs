@@ -343,4 +343,6 @@ fn default_state_dir(sources: &Sources<'_>) -> Result<PathBuf, SettingsError> {
 }
 
 #[cfg(test)]
+mod example;
+#[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! The one table of settings: `--help`, the configuration file and `docs/agent.md` all follow it.
+//! The one table of settings: `--help`, the configuration file, its example and `docs/agent.md` all follow it.
 
 use super::collection::{DEVICES_EXCLUDE, FILE_SYSTEMS_EXCLUDE, INTERFACES_EXCLUDE, MOUNTS_EXCLUDE};
 
@@ -20,6 +20,8 @@ pub struct Setting {
     pub value: &'static str,
     /// What holds if nobody says anything; empty if nothing does.
     pub default: &'static str,
+    /// A value for the example file, where the default is none that could stand there.
+    pub example: &'static str,
     /// What it means.
     pub doc: &'static str,
 }
@@ -33,6 +35,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "url",
         value: "URL",
         default: "",
+        example: "https://edgewatch.example.workers.dev",
         doc: "The server. An enrolled host knows it from its enrolment.",
     },
     Setting {
@@ -42,7 +45,8 @@ pub const SETTINGS: &[Setting] = &[
         flag: "token",
         value: "TOKEN",
         default: "",
-        doc: "A push token, for a host that is not enrolled; with `enroll`, the enrolment token.",
+        example: "eyJhbGciOiJIUzI1NiIs…",
+        doc: "A push token, for a host that is not enrolled; with `enroll`, the enrolment token. Keep a file that has it readable by the agent alone.",
     },
     Setting {
         key: "name",
@@ -51,6 +55,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "name",
         value: "NAME",
         default: "the host's own name",
+        example: "web-01",
         doc: "What to call the host, when it enrols or pushes with a push token.",
     },
     Setting {
@@ -60,6 +65,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "collect-interval",
         value: "DURATION",
         default: "10s",
+        example: "",
         doc: "How often to take readings, 1s to 5m.",
     },
     Setting {
@@ -69,6 +75,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "push-interval",
         value: "DURATION",
         default: "1m",
+        example: "",
         doc: "How often to push them, 1s to 1h, unless the server asks for another pace.",
     },
     Setting {
@@ -78,6 +85,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "queue-batches",
         value: "NUMBER",
         default: "60",
+        example: "",
         doc: "Batches kept in memory while the server is away, 1 to 10000: an hour's at one a minute.",
     },
     Setting {
@@ -87,6 +95,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "state-dir",
         value: "DIR",
         default: "/var/lib/edgewatch-agent for root, else $XDG_STATE_HOME/edgewatch-agent or ~/.local/state/edgewatch-agent",
+        example: "/var/lib/edgewatch-agent",
         doc: "Where the host's credentials lie.",
     },
     Setting {
@@ -96,6 +105,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "log-level",
         value: "LEVEL",
         default: "info",
+        example: "",
         doc: "What to say on standard error: error, warn, info or debug.",
     },
     Setting {
@@ -105,6 +115,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "allow-plain-http",
         value: "",
         default: "false",
+        example: "",
         doc: "Speak http:// to another machine too: tokens and metrics can be read on the way.",
     },
     Setting {
@@ -114,6 +125,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "names",
         value: "NAMES",
         default: "edgewatch",
+        example: "",
         doc: "Whose names metrics have: edgewatch, or node_exporter for dashboards and rules that know those.",
     },
     Setting {
@@ -123,6 +135,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "collectors-off",
         value: LIST,
         default: "",
+        example: "sockets",
         doc: "Collectors that are switched off: cpu, memory, disk, disk_io, network, traffic, load, pressure, sockets, processes, files, temperature, time, units, containers, uptime, itself.",
     },
     Setting {
@@ -132,6 +145,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "metrics-exclude",
         value: LIST,
         default: "",
+        example: "disk_inodes_*",
         doc: "Metrics that are not sent, by name, or by name and label such as cpu_usage_pct{core=*}, !cpu_usage_pct{core=total}.",
     },
     Setting {
@@ -141,6 +155,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "interfaces-exclude",
         value: LIST,
         default: INTERFACES_EXCLUDE,
+        example: "",
         doc: "Network interfaces that are left out.",
     },
     Setting {
@@ -150,6 +165,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "devices-exclude",
         value: LIST,
         default: DEVICES_EXCLUDE,
+        example: "",
         doc: "Block devices that are left out. Partitions always are.",
     },
     Setting {
@@ -159,6 +175,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "file-systems-exclude",
         value: LIST,
         default: FILE_SYSTEMS_EXCLUDE,
+        example: "",
         doc: "Kinds of file systems whose mounts are left out.",
     },
     Setting {
@@ -168,6 +185,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "mounts-exclude",
         value: LIST,
         default: MOUNTS_EXCLUDE,
+        example: "",
         doc: "Mounts that are left out, by path.",
     },
     Setting {
@@ -177,6 +195,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "network-file-systems",
         value: "",
         default: "false",
+        example: "",
         doc: "Ask network file systems for their size too; one that does not answer within a second is left out until it does.",
     },
     Setting {
@@ -186,6 +205,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "units",
         value: LIST,
         default: "",
+        example: "nginx.service",
         doc: "Units of systemd whose state is told, such as nginx.service.",
     },
     Setting {
@@ -195,6 +215,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "container-socket",
         value: "FILE",
         default: "",
+        example: "/run/docker.sock",
         doc: "The socket of Docker or Podman, to ask for the names and health of containers. Who may open it may do anything on the host.",
     },
     Setting {
@@ -204,6 +225,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "traffic-reset-day",
         value: "DAY",
         default: "1",
+        example: "",
         doc: "The day of the month at which monthly traffic starts anew, 1 to 28, in UTC.",
     },
     CONFIG,
@@ -217,6 +239,7 @@ pub const CONFIG: Setting = Setting {
     flag: "config",
     value: "FILE",
     default: "/etc/edgewatch/agent.toml, if it exists",
+    example: "",
     doc: "The configuration file, TOML.",
 };
 
