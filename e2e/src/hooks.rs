@@ -16,6 +16,10 @@ pub struct ShardState {
     pub heads_bytes: u64,
     /// When the next job is due; 0 if there is none.
     pub next_due_ms: i64,
+    /// Pushes that wait for their commit.
+    pub pushes_waiting: u64,
+    /// Commits that are still to fail.
+    pub commits_failing: u32,
 }
 
 /// Which stores fail or are slow.
@@ -77,6 +81,18 @@ impl Client {
         let shard = shard.map_or_else(String::new, |shard| shard.to_string());
         let shard = format!("shard={shard}&spared={spared}");
         self.hook("POST", &format!("fail?d1={d1}&r2={r2}&r2_wait_ms={r2_wait_ms}&{shard}"));
+    }
+
+    /// Lets pushes to a shard wait for their commit, all together, until it is told otherwise.
+    #[track_caller]
+    pub fn hold_commits(&self, shard: u16) {
+        self.hook("POST", &format!("commits?shard={shard}&held=true"));
+    }
+
+    /// Makes the next transactions of a shard fail after their last statement; pushes that were held go on.
+    #[track_caller]
+    pub fn fail_commits(&self, shard: u16, count: u32) {
+        self.hook("POST", &format!("commits?shard={shard}&failing={count}"));
     }
 
     /// Lowers the quotas of what pushes spend; `None` puts them back.

@@ -40,6 +40,7 @@ fn a_release_server_serves_and_knows_no_hooks() {
         ("POST", "/test/fail?d1=true&r2=true"),
         ("POST", "/test/run-jobs?shard=0"),
         ("POST", "/test/evict?shard=0"),
+        ("POST", "/test/commits?shard=0&failing=1"),
         ("GET", "/test/memory"),
         ("GET", "/test/objects"),
         ("GET", "/test/shard?shard=0"),

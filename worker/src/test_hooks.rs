@@ -2,7 +2,8 @@
 //! now", eviction, failing and slow stores. A release bundle has none of it; a test proves that.
 //!
 //! `POST /test/clock?offset_ms=N`, `/test/fail?d1=true&r2=false&r2_wait_ms=N&shard=N&spared=N`,
-//! `/test/quota?max=N`, `/test/run-jobs?shard=N`, `/test/evict?shard=N`; `GET /test/memory`, `/test/objects`, `/test/shard?shard=N`.
+//! `/test/quota?max=N`, `/test/run-jobs?shard=N`, `/test/evict?shard=N`,
+//! `/test/commits?shard=N&held=true&failing=N` (pushes wait; the next transactions fail after their last statement); `GET /test/memory`, `/test/objects`, `/test/shard?shard=N`.
 
 use crate::store::{blobs, shards};
 use edgewatch_engine::quota::{Effect, Quota};
@@ -94,10 +95,13 @@ pub async fn fetch(request: &mut Request, env: &Env) -> Option<Result<Response>>
         }
         "memory" => Response::ok(memory_bytes().to_string()),
         "objects" => objects(env).await,
-        "shard" | "run-jobs" | "evict" => {
+        "shard" | "run-jobs" | "evict" | "commits" => {
             let shard = u16::try_from(number("shard")).unwrap_or_default();
             match shards::stub(env, shard) {
-                Ok(stub) => stub.fetch_with_str(&format!("https://shard.internal/test/{shard}/{verb}")).await,
+                Ok(stub) => {
+                    let query = url.query().unwrap_or_default();
+                    stub.fetch_with_str(&format!("https://shard.internal/test/{shard}/{verb}?{query}")).await
+                }
                 Err(error) => Err(error),
             }
         }

@@ -46,6 +46,14 @@ pub struct Commits {
     rate: RefCell<Rate>,
 }
 
+#[cfg(feature = "test-hooks")]
+impl Commits {
+    /// Pushes that wait for their commit.
+    pub fn waiting(&self) -> usize {
+        self.group.borrow().as_ref().map_or(0, |group| group.pushes.len())
+    }
+}
+
 /// Stores a push of `bytes` together with those that arrive meanwhile.
 pub async fn push(
     object: &Rc<ShardObject>,
@@ -92,6 +100,8 @@ fn join(
 
 async fn commit_after(object: Rc<ShardObject>, shard: ShardNumber, wait_ms: u64) -> Rc<Answers> {
     Delay::from(Duration::from_millis(wait_ms)).await;
+    #[cfg(feature = "test-hooks")]
+    object.tested.released().await;
     let Some(Group { pushes, counted, .. }) = object.commits.group.take() else {
         return Rc::new(Err(ShardError::Storage("a group was committed twice".into())));
     };

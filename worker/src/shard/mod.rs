@@ -42,6 +42,9 @@ struct ShardObject {
     is_working: Cell<bool>,
     is_telling: Cell<bool>,
     commits: commit::Commits,
+    /// What tests ask of its commits.
+    #[cfg(feature = "test-hooks")]
+    tested: Rc<testing::Commits>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,6 +64,8 @@ impl DurableObject for Shard {
             is_working: Cell::new(false),
             is_telling: Cell::new(false),
             commits: commit::Commits::default(),
+            #[cfg(feature = "test-hooks")]
+            tested: Rc::default(),
         };
         Self { object: Rc::new(object) }
     }
@@ -68,7 +73,7 @@ impl DurableObject for Shard {
     async fn fetch(&self, mut request: Request) -> Result<Response> {
         let path = request.path();
         #[cfg(feature = "test-hooks")]
-        if let Some(response) = testing::answer(&self.object, &path).await {
+        if let Some(response) = testing::answer(&self.object, &request).await {
             return response;
         }
         let Some(number) = shards::number_in(&path) else {
@@ -123,6 +128,8 @@ impl ShardObject {
         let result = instance::with(|instance| {
             if open.is_none() {
                 let sql = ObjectSql::new(&self.state);
+                #[cfg(feature = "test-hooks")]
+                let sql = sql.failing_with(&self.tested);
                 let mut shard = EngineShard::open(sql, told, instance)?;
                 shard.set_bucket(blobs::bucket(&self.env).is_some());
                 shard.set_quotas(settings::quotas(settings::plan(&self.env).unwrap_or_default()));

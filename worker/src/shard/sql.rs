@@ -4,6 +4,8 @@ use edgewatch_engine::sql::{Row, Sql, SqlError, Value};
 use std::cell::Cell;
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
 use worker::{SqlStorage, SqlStorageValue, State, js_sys::Reflect};
+#[cfg(feature = "test-hooks")]
+use {super::testing::Commits, std::rc::Rc};
 
 #[wasm_bindgen]
 extern "C" {
@@ -23,6 +25,8 @@ pub struct ObjectSql {
     storage: TransactionalStorage,
     rows_written: Cell<u64>,
     rows_read: Cell<u64>,
+    #[cfg(feature = "test-hooks")]
+    commits: Rc<Commits>,
 }
 
 impl ObjectSql {
@@ -36,7 +40,15 @@ impl ObjectSql {
             storage: storage.clone().unchecked_into(),
             rows_written: Cell::new(0),
             rows_read: Cell::new(0),
+            #[cfg(feature = "test-hooks")]
+            commits: Rc::default(),
         }
+    }
+
+    /// The same, whose commits fail when a test asks for it.
+    #[cfg(feature = "test-hooks")]
+    pub fn failing_with(self, commits: &Rc<Commits>) -> Self {
+        Self { commits: Rc::clone(commits), ..self }
     }
 }
 
@@ -57,6 +69,10 @@ impl Sql for ObjectSql {
         let mut outcome = Ok(());
         let mut run = || {
             outcome = work();
+            #[cfg(feature = "test-hooks")]
+            if outcome.is_ok() {
+                outcome = self.commits.fail_if_asked();
+            }
             match &outcome {
                 Ok(()) => Ok(JsValue::UNDEFINED),
                 // Thrown through `transactionSync`, it rolls everything back.

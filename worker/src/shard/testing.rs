@@ -1,10 +1,11 @@
 //! What a shard answers to the test hooks.
 
 use super::{Alarm, ShardObject, work};
-use std::rc::Rc;
+use edgewatch_engine::sql::SqlError;
+use std::{cell::Cell, rc::Rc, time::Duration};
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
 use worker::{
-    Response, Result,
+    Delay, Request, Response, Result,
     js_sys::{Function, Reflect},
 };
 
@@ -12,6 +13,32 @@ use worker::{
 extern "C" {
     #[wasm_bindgen(js_name = setTimeout)]
     fn set_timeout(work: &JsValue, wait_ms: i32) -> JsValue;
+}
+
+/// How often a commit that is held looks whether it may go on.
+const HELD_LOOK_MS: u64 = 5;
+
+/// What tests ask of an object's commits; forgotten when it ends.
+#[derive(Default)]
+pub struct Commits {
+    are_held: Cell<bool>,
+    failing: Cell<u32>,
+}
+
+impl Commits {
+    /// An error if the tests have asked this transaction to fail, after its last statement.
+    pub fn fail_if_asked(&self) -> std::result::Result<(), SqlError> {
+        let Some(left) = self.failing.get().checked_sub(1) else { return Ok(()) };
+        self.failing.set(left);
+        Err(SqlError("the commit fails because a test asked it to".into()))
+    }
+
+    /// Waits while the tests hold pushes back.
+    pub async fn released(&self) {
+        while self.are_held.get() {
+            Delay::from(Duration::from_millis(HELD_LOOK_MS)).await;
+        }
+    }
 }
 
 /// Ends the object a moment after this: `abort` cuts off whatever runs, so it must not run inside wasm.
@@ -23,8 +50,9 @@ fn evict_soon(object: &ShardObject) -> std::result::Result<(), JsValue> {
 }
 
 /// Answers `/test/<shard>/<verb>`; `None` for everything else.
-pub async fn answer(object: &Rc<ShardObject>, path: &str) -> Option<Result<Response>> {
-    let (shard, verb) = path.strip_prefix("/test/")?.split_once('/')?;
+pub async fn answer(object: &Rc<ShardObject>, request: &Request) -> Option<Result<Response>> {
+    let url = request.url().ok()?;
+    let (shard, verb) = url.path().strip_prefix("/test/")?.split_once('/')?;
     let told = shard.parse().ok();
     // Opens the shard, should this be its first call.
     if let Err(error) = object.with_shard(told, |_, _| Ok(())) {
@@ -42,20 +70,29 @@ pub async fn answer(object: &Rc<ShardObject>, path: &str) -> Option<Result<Respo
             Ok(()) => Response::ok(""),
             Err(error) => Response::error(format!("{error:?}"), 500),
         },
+        "commits" => {
+            let parameter =
+                |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value);
+            object.tested.are_held.set(parameter("held").as_deref() == Some("true"));
+            object.tested.failing.set(parameter("failing").and_then(|text| text.parse().ok()).unwrap_or(0));
+            Response::ok("")
+        }
         _ => describe(object),
     })
 }
 
-/// `{"partitions":[…],"heads_bytes":N,"next_due_ms":N}`.
+/// `{"partitions":[…],"heads_bytes":N,"next_due_ms":N,"pushes_waiting":N,"commits_failing":N}`.
 fn describe(object: &ShardObject) -> Result<Response> {
     let described = object.with_shard(None, |shard, instance| {
         let partitions: Vec<_> =
             shard.partitions().iter().map(|hour| format!("{:?}", hour.label())).collect();
         let next_due_ms = shard.next_due().map_or(0, |due| due.0);
         Ok(format!(
-            r#"{{"partitions":[{}],"heads_bytes":{},"next_due_ms":{next_due_ms}}}"#,
+            r#"{{"partitions":[{}],"heads_bytes":{},"next_due_ms":{next_due_ms},"pushes_waiting":{},"commits_failing":{}}}"#,
             partitions.join(","),
-            instance.heads.bytes()
+            instance.heads.bytes(),
+            object.commits.waiting(),
+            object.tested.failing.get(),
         ))
     });
     match described {

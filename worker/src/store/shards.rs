@@ -34,10 +34,15 @@ pub async fn exchange_with(
     let counted = counting::take();
     let call = Call { counted, request };
     let answer = exchange(env, shard, &call).await;
-    if answer.is_err() {
+    if is_forgotten(&answer) {
         counting::give_back(&call.counted);
     }
     answer
+}
+
+/// Whether the shard keeps nothing of a call: it was not reached, or its storage failed and it is opened again.
+fn is_forgotten(answer: &Result<Result<Reply, ShardError>, ApiError>) -> bool {
+    matches!(answer, Err(_) | Ok(Err(ShardError::Storage(_))))
 }
 
 /// Asks the shard that a host lives on: the one that its id says, or where that one says that it was moved. Returns
@@ -53,7 +58,7 @@ pub async fn ask_host(
     // Each shard once, and once more where a move is carried on.
     while asked.len() <= HOPS_MAX {
         let answer = exchange(env, at, &call).await;
-        if answer.is_err() {
+        if is_forgotten(&answer) {
             counting::give_back(&call.counted);
         }
         call.counted = Counters::default();
