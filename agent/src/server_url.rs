@@ -7,6 +7,8 @@ use ureq::http::Uri;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerUrl {
     base: String,
+    host: String,
+    is_https: bool,
     is_loopback: bool,
 }
 
@@ -41,18 +43,29 @@ impl ServerUrl {
             return Err(malformed());
         }
         let is_loopback = is_loopback(host);
-        match uri.scheme_str() {
-            Some("https") => {}
-            Some("http") if is_loopback || allow_plain_http => {}
+        let is_https = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") if is_loopback || allow_plain_http => false,
             Some("http") => return Err(UrlError::PlainHttp(host.to_owned())),
             _ => return Err(malformed()),
-        }
-        Ok(Self { base: text.trim_end_matches('/').to_owned(), is_loopback })
+        };
+        let base = text.trim_end_matches('/').to_owned();
+        Ok(Self { base, host: host.to_owned(), is_https, is_loopback })
     }
 
     /// The URL of a path, which starts with a slash.
     pub fn join(&self, path: &str) -> String {
         format!("{}{path}", self.base)
+    }
+
+    /// The host in it; an IPv6 address has its brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Whether it is spoken to under TLS.
+    pub fn is_https(&self) -> bool {
+        self.is_https
     }
 
     /// Whether it is this machine itself.
@@ -80,7 +93,8 @@ mod tests {
     fn https_is_taken_with_port_and_path_and_loses_its_last_slash() {
         let url = ServerUrl::parse("https://watch.example:8443/s/1/", false).unwrap();
         assert_eq!(url.join("/api/v1/push"), "https://watch.example:8443/s/1/api/v1/push");
-        assert!(!url.is_loopback());
+        assert!(!url.is_loopback() && url.is_https());
+        assert_eq!(url.host(), "watch.example");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `check`: what this host would send, and whether the server is there.
 
-use super::{CommandError, server_and_identity};
+use super::{CommandError, client, server_and_identity};
 use crate::{
     clock::{Exchange, corrected_offset_ms},
     collectors::{
@@ -46,7 +46,7 @@ pub fn check(settings: &Settings) -> Result<ExitCode, CommandError> {
     say(&top_table("memory", &top.by_memory, |bytes| format!("{} MiB", (bytes / 1_048_576.0).round())));
     let (url, identity) = server_and_identity(settings)?;
     say(&format!("would push to {url} as {}", identity.name()));
-    let client = Client::new(url);
+    let client = client(settings, url)?;
     let alive = ask(&client, "/healthz");
     let ready = ask(&client, "/readyz");
     Ok(if alive && ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -1,6 +1,6 @@
 //! `enroll`: trades an enrolment token for an id and a key of the host's own.
 
-use super::{CommandError, arguments::EnrollArguments};
+use super::{CommandError, arguments::EnrollArguments, client};
 use crate::{
     credentials::{Credentials, Prepared},
     facts,
@@ -8,7 +8,6 @@ use crate::{
         client::{Answer, Client},
         verdict::refusal,
     },
-    server_url::ServerUrl,
     settings::{Said, Settings},
 };
 use edgewatch_shared::{
@@ -41,8 +40,9 @@ pub fn enroll(settings: &Settings, arguments: EnrollArguments) -> Result<(), Com
             path: Credentials::path(&settings.state_dir).display().to_string(),
         });
     }
+    let client = client(settings, url)?;
     let prepared = Prepared::in_dir(&settings.state_dir)?;
-    let credentials = match ask(url, &token, &name, arguments.tags) {
+    let credentials = match ask(&client, &token, &name, arguments.tags) {
         Ok(credentials) => credentials,
         Err(error) => {
             prepared.discard();
@@ -60,8 +60,12 @@ pub fn enroll(settings: &Settings, arguments: EnrollArguments) -> Result<(), Com
     Ok(())
 }
 
-fn ask(url: ServerUrl, token: &str, name: &HostName, tags: Vec<String>) -> Result<Credentials, CommandError> {
-    let client = Client::new(url);
+fn ask(
+    client: &Client,
+    token: &str,
+    name: &HostName,
+    tags: Vec<String>,
+) -> Result<Credentials, CommandError> {
     let refused = |why: String| CommandError::Refused { url: client.url().to_string(), why };
     let body =
         serde_json::to_vec(&EnrollBody { name: name.as_str().to_owned(), facts: facts::gather(), tags })

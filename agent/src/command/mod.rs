@@ -9,7 +9,11 @@ mod run;
 use crate::{
     credentials::{Credentials, CredentialsError},
     facts, logger,
-    push::{client::NoAnswer, identity::Identity},
+    push::{
+        client::{Client, NoAnswer},
+        identity::Identity,
+        transport::{Transport, TransportError},
+    },
     server_url::ServerUrl,
     settings::{Said, Settings, SettingsError, Sources},
 };
@@ -28,6 +32,9 @@ pub enum CommandError {
     /// The settings make no sense.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// The server cannot be reached as the settings say.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
     /// The host's credentials cannot be read or kept.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
@@ -77,7 +84,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => {
             eprintln!("edgewatch-agent: {error}");
             match error {
-                CommandError::Usage(_) | CommandError::Settings(_) => ExitCode::from(MISUSED),
+                CommandError::Usage(_) | CommandError::Settings(_) | CommandError::Transport(_) => {
+                    ExitCode::from(MISUSED)
+                }
                 _ => ExitCode::FAILURE,
             }
         }
@@ -116,6 +125,12 @@ fn read_if_there(path: &Path) -> io::Result<Option<String>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// A client of the server, reached as the settings say.
+fn client(settings: &Settings, url: ServerUrl) -> Result<Client, TransportError> {
+    let transport = Transport::to(&url, settings)?;
+    Ok(Client::new(url, &transport))
 }
 
 /// The server, and who this host is to it: enrolled, or the bearer of a push token.

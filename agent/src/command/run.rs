@@ -1,6 +1,6 @@
 //! `run`: two threads around a queue, and one that waits for the signal to stop.
 
-use super::{CommandError, server_and_identity};
+use super::{CommandError, client, server_and_identity};
 use crate::{
     clock::Clock,
     collectors::Collectors,
@@ -10,7 +10,6 @@ use crate::{
     queue::Queue,
     recorder::Recorder,
     schedule::{FLUSH_MS_MAX, Schedule},
-    server_url::ServerUrl,
     settings::Settings,
     signals::Signals,
 };
@@ -30,11 +29,12 @@ use std::{
 /// Collects and pushes until SIGTERM or SIGINT, then sends what is left within 5 s.
 pub fn run(settings: &Settings) -> Result<(), CommandError> {
     let (url, identity) = server_and_identity(settings)?;
+    let client = client(settings, url)?;
     let signals = Signals::catch().map_err(os("cannot wait for signals"))?;
-    info!("pushing to {url} as {}", identity.name());
+    info!("pushing to {} as {}", client.url(), identity.name());
     let schedule = Arc::new(Schedule::new(settings.push_interval_ms));
     let queue = Arc::new(Queue::new(settings.queue_batches));
-    let sent = start(settings, url, identity, &schedule, &queue).map_err(os("cannot start"))?;
+    let sent = start(settings, client, identity, &schedule, &queue).map_err(os("cannot start"))?;
     signals.wait();
     schedule.stop();
     // Whether the sending thread ended or the time did: what counts is what is left.
@@ -56,7 +56,7 @@ fn os(what: &'static str) -> impl FnOnce(io::Error) -> CommandError {
 /// Starts both threads; the receiver hears when the sending one has ended.
 fn start(
     settings: &Settings,
-    url: ServerUrl,
+    client: Client,
     identity: Identity,
     schedule: &Arc<Schedule>,
     queue: &Arc<Queue>,
@@ -88,7 +88,7 @@ fn start(
         clock,
         counters,
         facts_due,
-        client: Client::new(url),
+        client,
         identity,
         random,
     };

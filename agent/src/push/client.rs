@@ -1,9 +1,10 @@
 //! Requests to the server: blocking, bounded in time and size, and never to anybody else.
 
+use super::transport::{Transport, explained};
 use crate::server_url::ServerUrl;
 use std::{io::Read, time::Duration};
 use ureq::{
-    Agent, Body, Proxy,
+    Agent, Body,
     config::AutoHeaderValue,
     http::{HeaderMap, Response, header},
 };
@@ -40,12 +41,14 @@ pub struct Answer {
 pub struct Client {
     agent: Agent,
     url: ServerUrl,
+    /// The proxy in between, as errors name it.
+    proxy: Option<String>,
 }
 
 impl Client {
-    /// A client of this server. A proxy named by the environment is used, unless the server is this machine.
-    pub fn new(url: ServerUrl) -> Self {
-        let proxy = if url.is_loopback() { None } else { Proxy::try_from_env() };
+    /// A client of this server, reached this way.
+    pub fn new(url: ServerUrl, transport: &Transport) -> Self {
+        let proxy = transport.proxy().map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
         let config = Agent::config_builder()
             .http_status_as_error(false)
             // A redirect would carry the token to somebody else.
@@ -56,12 +59,13 @@ impl Client {
             .max_idle_connections(1)
             .input_buffer_size(BUFFER_BYTES)
             .output_buffer_size(BUFFER_BYTES)
-            .proxy(proxy)
+            .tls_config(transport.tls())
+            .proxy(transport.proxy().cloned())
             // Whoever says nothing accepts anything (RFC 9110, section 12.5.1), in fewer bytes a push.
             .accept(AutoHeaderValue::None)
             .user_agent(concat!("edgewatch-agent/", env!("CARGO_PKG_VERSION")))
             .build();
-        Self { agent: config.new_agent(), url }
+        Self { agent: config.new_agent(), url, proxy }
     }
 
     /// The server.
@@ -76,26 +80,29 @@ impl Client {
             .post(self.url.join(path))
             .header(header::AUTHORIZATION, format!("Bearer {bearer}"))
             .header(header::CONTENT_TYPE, media_type);
-        answer(request.send(body))
+        self.answer(request.send(body))
     }
 
     /// Asks for a page that needs no token.
     pub fn get(&self, path: &str) -> Result<Answer, NoAnswer> {
-        answer(self.agent.get(self.url.join(path)).call())
+        self.answer(self.agent.get(self.url.join(path)).call())
     }
-}
 
-fn answer(result: Result<Response<Body>, ureq::Error>) -> Result<Answer, NoAnswer> {
-    let no_answer = |error: &dyn std::fmt::Display| NoAnswer(error.to_string());
-    let mut response = result.map_err(|error| no_answer(&error))?;
-    let mut body = Vec::new();
-    response
-        .body_mut()
-        .as_reader()
-        .take(ANSWER_BYTES_MAX)
-        .read_to_end(&mut body)
-        .map_err(|error| no_answer(&error))?;
-    Ok(Answer { status: response.status().as_u16(), retry_after_s: retry_after_s(response.headers()), body })
+    fn answer(&self, result: Result<Response<Body>, ureq::Error>) -> Result<Answer, NoAnswer> {
+        let mut response = result.map_err(|error| {
+            let through = self.proxy.as_ref().map(|proxy| format!(" (through the proxy {proxy})"));
+            NoAnswer(format!("{}{}", explained(&error), through.unwrap_or_default()))
+        })?;
+        let mut body = Vec::new();
+        response
+            .body_mut()
+            .as_reader()
+            .take(ANSWER_BYTES_MAX)
+            .read_to_end(&mut body)
+            .map_err(|error| NoAnswer(error.to_string()))?;
+        let retry_after_s = retry_after_s(response.headers());
+        Ok(Answer { status: response.status().as_u16(), retry_after_s, body })
+    }
 }
 
 fn retry_after_s(headers: &HeaderMap) -> Option<u64> {

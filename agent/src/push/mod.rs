@@ -4,4 +4,5 @@ pub mod client;
 pub mod identity;
 pub mod link;
 pub mod sender;
+pub mod transport;
 pub mod verdict;

@@ -111,10 +111,27 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// What to say.
     pub log_level: LevelFilter,
+    /// Certificates in place of Mozilla's list: a file.
+    pub ca_file: Option<Said>,
+    /// What is said of proxies.
+    pub proxies: Proxies,
     /// Whether http:// may leave this machine.
     pub allow_plain_http: bool,
     /// What is collected.
     pub collection: Collection,
+}
+
+/// What is said of proxies, unread.
+#[derive(Clone, Debug, Default)]
+pub struct Proxies {
+    /// The setting.
+    pub setting: Option<Said>,
+    /// What every program goes by, for https://.
+    pub https: Option<Said>,
+    /// What every program goes by, for anything.
+    pub all: Option<Said>,
+    /// Hosts that are reached without.
+    pub none: Option<String>,
 }
 
 /// Where settings come from.
@@ -158,6 +175,13 @@ impl Settings {
                     level.filter(|level| (LevelFilter::Error..=LevelFilter::Debug).contains(level))
                 },
             ),
+            ca_file: reader.said("ca_file"),
+            proxies: Proxies {
+                setting: reader.said("proxy"),
+                https: variable(sources, &["HTTPS_PROXY", "https_proxy"]),
+                all: variable(sources, &["ALL_PROXY", "all_proxy"]),
+                none: variable(sources, &["NO_PROXY", "no_proxy"]).map(|said| said.text),
+            },
             allow_plain_http: reader
                 .optional("allow_plain_http", false, "true or false", |text| text.parse().ok()),
             state_dir,
@@ -267,16 +291,22 @@ impl Reader<'_> {
     }
 }
 
-/// What environment or flag say; an empty variable says nothing.
+/// What environment or flag say.
 fn said_before_file(sources: &Sources<'_>, setting: &Setting) -> Option<Said> {
-    let variable = |name: &str| {
-        let text = (sources.env)(name).filter(|text| !text.is_empty())?;
-        Some(Said { text, origin: name.to_owned() })
-    };
     let flag = || {
         Some(Said { text: sources.flags.get(setting.flag)?.clone(), origin: format!("--{}", setting.flag) })
     };
-    variable(setting.env).or_else(|| setting.alias.and_then(variable)).or_else(flag)
+    let names = [Some(setting.env), setting.alias];
+    variable(sources, names.as_slice().iter().flatten()).or_else(flag)
+}
+
+/// What the first of these variables says; an empty one says nothing.
+fn variable<'a>(sources: &Sources<'_>, names: impl IntoIterator<Item = &'a &'a str>) -> Option<Said> {
+    let said = |name: &&str| {
+        let text = (sources.env)(name).filter(|text| !text.is_empty())?;
+        Some(Said { text, origin: (*name).to_owned() })
+    };
+    names.into_iter().find_map(said)
 }
 
 /// The file's path and values. A file that was named must exist; the usual one may.
@@ -335,9 +365,9 @@ fn default_state_dir(sources: &Sources<'_>) -> Result<PathBuf, SettingsError> {
     if sources.is_root {
         return Ok(STATE_DIR_OF_ROOT.into());
     }
-    let variable = |name| (sources.env)(name).filter(|text| !text.is_empty()).map(PathBuf::from);
-    variable("XDG_STATE_HOME")
-        .or_else(|| Some(variable("HOME")?.join(".local/state")))
+    let dir = |name| variable(sources, &[name]).map(|said| PathBuf::from(said.text));
+    dir("XDG_STATE_HOME")
+        .or_else(|| Some(dir("HOME")?.join(".local/state")))
         .map(|dir| dir.join("edgewatch-agent"))
         .ok_or(SettingsError::NoStateDir)
 }

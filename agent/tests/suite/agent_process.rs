@@ -25,9 +25,14 @@ impl Home {
 
     /// An enrolled host of this server.
     pub fn enrolled_at(server: &FakeServer) -> Self {
+        Self::enrolled_at_url(&server.url())
+    }
+
+    /// An enrolled host of the server that has this URL.
+    pub fn enrolled_at_url(url: &str) -> Self {
         let home = Self::new();
         let credentials = Credentials {
-            url: server.url(),
+            url: url.to_owned(),
             host_id: host(),
             host_key: ring().signing(Purpose::Host(host())).to_text(),
             name: "web-01".into(),
@@ -38,6 +43,13 @@ impl Home {
 
     pub fn state_dir(&self) -> PathBuf {
         self.dir.path().join("state")
+    }
+
+    /// A file beside the state directory, with this text.
+    pub fn file(&self, name: &str, text: &str) -> String {
+        let path = self.dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
     }
 
     /// The binary with this environment beside the state directory.

@@ -11,6 +11,7 @@ use edgewatch_shared::{
         push::{self, DictionaryId, MEDIA_TYPE, MetricsSection, PushFrame, decode_columns},
     },
 };
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Read, Write},
@@ -173,7 +174,29 @@ impl FakeServer {
     }
 
     /// A server on this port.
-    pub fn start_at(address: SocketAddr, mut answer: impl FnMut(&Request) -> Reply + Send + 'static) -> Self {
+    pub fn start_at(address: SocketAddr, answer: impl FnMut(&Request) -> Reply + Send + 'static) -> Self {
+        Self::start_as(address, None, answer)
+    }
+
+    /// A server on a free port that speaks TLS.
+    pub fn start_tls(tls: Arc<ServerConfig>, answer: impl FnMut(&Request) -> Reply + Send + 'static) -> Self {
+        Self::start_tls_at("127.0.0.1:0".parse().unwrap(), tls, answer)
+    }
+
+    /// A server on this port that speaks TLS.
+    pub fn start_tls_at(
+        address: SocketAddr,
+        tls: Arc<ServerConfig>,
+        answer: impl FnMut(&Request) -> Reply + Send + 'static,
+    ) -> Self {
+        Self::start_as(address, Some(tls), answer)
+    }
+
+    fn start_as(
+        address: SocketAddr,
+        tls: Option<Arc<ServerConfig>>,
+        mut answer: impl FnMut(&Request) -> Reply + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let received = Received::default();
@@ -185,7 +208,15 @@ impl FakeServer {
                     if closing.load(Ordering::SeqCst) {
                         return;
                     }
-                    serve(stream.unwrap(), &mut answer, &received);
+                    let stream = stream.unwrap();
+                    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                    match &tls {
+                        None => serve(stream, &mut answer, &received),
+                        Some(tls) => {
+                            let tls = ServerConnection::new(Arc::clone(tls)).unwrap();
+                            serve(StreamOwned::new(tls, stream), &mut answer, &received);
+                        }
+                    }
                 }
             })
         };
@@ -242,10 +273,9 @@ pub fn acknowledged(received: &[(Request, Reply)]) -> Vec<MetricsBody> {
         .collect()
 }
 
-fn serve(stream: TcpStream, answer: &mut impl FnMut(&Request) -> Reply, received: &Received) {
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    // A connection without a request is the agent being ended, or a test waking the thread.
-    let Some(request) = read(&stream) else { return };
+fn serve(mut stream: impl Read + Write, answer: &mut impl FnMut(&Request) -> Reply, received: &Received) {
+    // A connection without a request is the agent being ended or not trusting us, or a test waking the thread.
+    let Some(request) = read(&mut stream) else { return };
     if request.path == PUSH
         && let Some(MetricsSection { dictionary, series: Some(series), .. }) = request.push().metrics
     {
@@ -257,14 +287,15 @@ fn serve(stream: TcpStream, answer: &mut impl FnMut(&Request) -> Reply, received
         "HTTP/1.1 {status} Told\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n",
         body.len()
     );
-    let mut stream = stream;
-    let _agent_may_be_gone =
-        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
+    let _agent_may_be_gone = stream
+        .write_all(head.as_bytes())
+        .and_then(|()| stream.write_all(body.as_bytes()))
+        .and_then(|()| stream.flush());
     received.0.lock().unwrap().push((request, reply));
     received.1.notify_all();
 }
 
-fn read(stream: &TcpStream) -> Option<Request> {
+fn read(stream: impl Read) -> Option<Request> {
     let mut reader = BufReader::new(stream);
     let mut head_bytes = 0;
     let mut line = || {

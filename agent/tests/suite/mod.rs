@@ -2,9 +2,11 @@
 
 mod agent_process;
 mod fake_server;
+mod tls;
 
 mod commands;
 mod failures;
 mod pushes;
 mod stops;
+mod transport;
 mod unit;

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use edgewatch_agent::{
     batch::{Batch, Columns, SeriesList, Told},
     pending::Round,
-    push::{client::Client, identity::Identity},
+    push::{client::Client, identity::Identity, transport::Transport},
     server_url::ServerUrl,
 };
 use edgewatch_shared::{
@@ -62,7 +62,7 @@ fn ours(feed: &Feed, sender: Sender) -> Result<Vec<f64>> {
     let identity = Identity::Enrolled { id, key: keyring.signing(Purpose::Host(id)), name: "web-01".into() };
     counted(PUSHES, |url| {
         let url = ServerUrl::parse(url, false).map_err(|error| anyhow!("{error}"))?;
-        let client = Client::new(url);
+        let client = Client::new(url, &Transport::direct());
         let mut list = None;
         for number in 0..PUSHES {
             let bearer = identity.bearer(Feed::time(sender, number).seconds());
