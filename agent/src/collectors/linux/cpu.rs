@@ -1,6 +1,6 @@
 //! Processors: how busy they were since the last reading, and what they have spent their time on.
 
-use super::text_of;
+use super::kept::Kept;
 use crate::{
     collectors::{CollectError, Collector, Reading, percentage, to_hundredths},
     settings::collection::Naming,
@@ -43,6 +43,7 @@ pub struct CpuReading {
 pub struct Cpu {
     naming: Naming,
     ticks_per_s: u64,
+    stat: Kept,
     before: CpuReading,
 }
 
@@ -50,18 +51,15 @@ impl Cpu {
     /// A collector that has taken its first reading.
     pub fn new(naming: Naming) -> Self {
         // Whatever fails now fails again when it counts.
-        let before = Self::read().unwrap_or_default();
-        Self { naming, ticks_per_s: rustix::param::clock_ticks_per_second(), before }
-    }
-
-    fn read() -> Result<CpuReading, CollectError> {
-        Ok(parse(&text_of("/proc/stat")?))
+        let mut stat = Kept::new("/proc/stat");
+        let before = stat.text().map(parse).unwrap_or_default();
+        Self { naming, ticks_per_s: rustix::param::clock_ticks_per_second(), stat, before }
     }
 }
 
 impl Collector for Cpu {
     fn collect(&mut self, readings: &mut Vec<Reading>) -> Result<(), CollectError> {
-        let reading = Self::read()?;
+        let reading = parse(self.stat.text()?);
         if reading.cores.is_empty() {
             return Err(CollectError::Absurd("/proc/stat lists no processor"));
         }

@@ -1,11 +1,11 @@
 //! Block devices: what they have read and written, and how long they were busy.
 
-use super::text_of;
+use super::kept::Kept;
 use crate::{
     collectors::{CollectError, Collector, Reading},
     settings::{collection::Naming, patterns::Patterns},
 };
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 /// The names this collector emits.
 pub const DESCRIBED: &[&str] = &[
@@ -76,18 +76,31 @@ const NODE_EXPORTERS: &[(usize, &str, Unit)] = &[
 
 /// Reads block devices.
 pub struct DiskIo {
-    /// Whose names.
-    pub naming: Naming,
-    /// Devices that are left out.
-    pub exclude: Patterns,
+    naming: Naming,
+    exclude: Patterns,
+    diskstats: Kept,
+    /// Whether a device is told of, by its name.
+    told: BTreeMap<String, bool>,
+}
+
+impl DiskIo {
+    /// A collector that leaves these devices out.
+    pub fn new(naming: Naming, exclude: Patterns) -> Self {
+        Self { naming, exclude, diskstats: Kept::new("/proc/diskstats"), told: BTreeMap::new() }
+    }
 }
 
 impl Collector for DiskIo {
     fn collect(&mut self, readings: &mut Vec<Reading>) -> Result<(), CollectError> {
-        for device in parse(&text_of("/proc/diskstats")?) {
-            if self.exclude.matches(&device.name) || is_partition(&device.name) {
-                continue;
+        let is_told = |name: &str| match self.told.get(name) {
+            Some(is_told) => *is_told,
+            None => {
+                let is_told = !self.exclude.matches(name) && !is_partition(name);
+                self.told.insert(name.to_owned(), is_told);
+                is_told
             }
+        };
+        for device in parse(self.diskstats.text()?, is_told) {
             readings.extend(samples(&device, OURS));
             if self.naming == Naming::NodeExporter {
                 readings.extend(samples(&device, NODE_EXPORTERS));
@@ -104,12 +117,12 @@ fn is_partition(name: &str) -> bool {
     Path::new("/sys/class/block").join(name.replace('/', "!")).join("partition").exists()
 }
 
-/// Reads `/proc/diskstats`.
-pub fn parse(diskstats: &str) -> Vec<Device> {
+/// Reads the devices of `/proc/diskstats` that are told of by their names.
+pub fn parse(diskstats: &str, mut is_told: impl FnMut(&str) -> bool) -> Vec<Device> {
     let device = |line: &str| {
         let mut words = line.split_whitespace();
         let major_minor = [words.next()?.parse().ok()?, words.next()?.parse().ok()?];
-        let name = words.next()?.to_owned();
+        let name = words.next().filter(|name| is_told(name))?.to_owned();
         let fields: Vec<u64> = words.map_while(|word| word.parse().ok()).collect();
         (fields.len() >= 11).then_some(Device { name, major_minor, fields })
     };
@@ -148,8 +161,9 @@ mod tests {
 
     #[test]
     fn sectors_are_bytes_and_milliseconds_seconds() {
-        let devices = parse(DISKSTATS);
+        let devices = parse(DISKSTATS, |_| true);
         assert_eq!(devices.len(), 2, "a line with too few fields is passed over");
+        assert_eq!(parse(DISKSTATS, |name| name == "sda"), devices[1..]);
         let of = |name, value| Reading::labelled(name, "device", "vda", value);
         assert_eq!(
             samples(&devices[0], OURS),
@@ -167,7 +181,7 @@ mod tests {
 
     #[test]
     fn node_exporters_names_are_as_many_as_the_kernel_tells() {
-        let devices = parse(DISKSTATS);
+        let devices = parse(DISKSTATS, |_| true);
         assert_eq!(samples(&devices[0], NODE_EXPORTERS).len(), 17);
         assert_eq!(samples(&devices[1], NODE_EXPORTERS).len(), 11);
         let flushes = samples(&devices[0], NODE_EXPORTERS).pop();

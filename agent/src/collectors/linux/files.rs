@@ -1,6 +1,6 @@
 //! File descriptors of the whole host.
 
-use super::text_of;
+use super::kept::Kept;
 use crate::collectors::{CollectError, Collector, Reading};
 
 /// The names this collector emits.
@@ -10,11 +10,19 @@ pub const DESCRIBED: &[&str] = &["file_descriptors_limit", "file_descriptors_ope
 const NO_LIMIT: u64 = 1 << 53;
 
 /// Reads file descriptors.
-pub struct Files;
+pub struct Files {
+    file_nr: Kept,
+}
+
+impl Default for Files {
+    fn default() -> Self {
+        Self { file_nr: Kept::new("/proc/sys/fs/file-nr") }
+    }
+}
 
 impl Collector for Files {
     fn collect(&mut self, readings: &mut Vec<Reading>) -> Result<(), CollectError> {
-        let told = samples(&text_of("/proc/sys/fs/file-nr")?)
+        let told = samples(self.file_nr.text()?)
             .ok_or(CollectError::Absurd("/proc/sys/fs/file-nr does not have three numbers"))?;
         readings.extend(told);
         Ok(())

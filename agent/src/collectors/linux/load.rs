@@ -1,6 +1,6 @@
 //! Load averages.
 
-use super::text_of;
+use super::kept::Kept;
 use crate::{
     collectors::{CollectError, Collector, Reading},
     settings::collection::Naming,
@@ -11,13 +11,20 @@ pub const DESCRIBED: &[&str] = &["load_15m", "load_1m", "load_5m"];
 
 /// Reads load averages.
 pub struct Load {
-    /// Whose names.
-    pub naming: Naming,
+    naming: Naming,
+    loadavg: Kept,
+}
+
+impl Load {
+    /// A collector.
+    pub fn new(naming: Naming) -> Self {
+        Self { naming, loadavg: Kept::new("/proc/loadavg") }
+    }
 }
 
 impl Collector for Load {
     fn collect(&mut self, readings: &mut Vec<Reading>) -> Result<(), CollectError> {
-        let averages = parse(&text_of("/proc/loadavg")?)
+        let averages = parse(self.loadavg.text()?)
             .ok_or(CollectError::Absurd("/proc/loadavg does not begin with three numbers"))?;
         readings.extend(samples(averages, ["load_1m", "load_5m", "load_15m"]));
         if self.naming == Naming::NodeExporter {

@@ -1,6 +1,6 @@
 //! Memory and swap, by kind.
 
-use super::{number_of, text_of};
+use super::{kept::Kept, number_of};
 use crate::{
     collectors::{CollectError, Collector, Reading, percentage},
     settings::collection::Naming,
@@ -53,19 +53,27 @@ fn step_bytes(total: u64) -> u64 {
 
 /// Reads memory and swap.
 pub struct Memory {
-    /// Whose names.
-    pub naming: Naming,
+    naming: Naming,
+    meminfo: Kept,
+    vmstat: Kept,
+}
+
+impl Memory {
+    /// A collector.
+    pub fn new(naming: Naming) -> Self {
+        Self { naming, meminfo: Kept::new("/proc/meminfo"), vmstat: Kept::new("/proc/vmstat") }
+    }
 }
 
 impl Collector for Memory {
     fn collect(&mut self, readings: &mut Vec<Reading>) -> Result<(), CollectError> {
-        let meminfo = text_of("/proc/meminfo")?;
-        let own = samples(&meminfo).ok_or(CollectError::Absurd("/proc/meminfo tells of no memory"))?;
+        let meminfo = self.meminfo.text()?;
+        let own = samples(meminfo).ok_or(CollectError::Absurd("/proc/meminfo tells of no memory"))?;
         readings.extend(own);
         if self.naming == Naming::NodeExporter {
-            readings.extend(node_samples(&meminfo));
+            readings.extend(node_samples(meminfo));
         }
-        readings.extend(event_samples(&text_of("/proc/vmstat")?, rustix::param::page_size() as u64));
+        readings.extend(event_samples(self.vmstat.text()?, rustix::param::page_size() as u64));
         Ok(())
     }
 }

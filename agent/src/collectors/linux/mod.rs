@@ -5,6 +5,7 @@ pub mod cpu;
 pub mod disk;
 pub mod disk_io;
 pub mod files;
+mod kept;
 pub mod load;
 pub mod memory;
 pub mod network;
@@ -53,16 +54,16 @@ pub fn collectors(collection: &Collection, itself: Itself) -> [Box<dyn Collector
     let exclude = &collection.exclude;
     [
         Box::new(cpu::Cpu::new(naming)),
-        Box::new(memory::Memory { naming }),
+        Box::new(memory::Memory::new(naming)),
         Box::new(disk::Disk::new(collection)),
-        Box::new(disk_io::DiskIo { naming, exclude: exclude.devices.clone() }),
+        Box::new(disk_io::DiskIo::new(naming, exclude.devices.clone())),
         Box::new(network::Network::new(collection)),
         Box::new(traffic::Traffic::new(collection)),
-        Box::new(load::Load { naming }),
-        Box::new(pressure::Pressure),
-        Box::new(sockets::Sockets),
-        Box::new(processes::Processes),
-        Box::new(files::Files),
+        Box::new(load::Load::new(naming)),
+        Box::new(pressure::Pressure::default()),
+        Box::new(sockets::Sockets::default()),
+        Box::new(processes::Processes::default()),
+        Box::new(files::Files::default()),
         Box::new(temperature::Temperature::default()),
         Box::new(time::Time),
         Box::new(units::Units::new(collection.units.clone())),
@@ -122,7 +123,7 @@ mod tests {
             ("/proc/meminfo", |text| drop((memory::samples(text), memory::node_samples(text)))),
             ("/proc/vmstat", |text| drop(memory::event_samples(text, 4_096))),
             ("/proc/self/mounts", |text| drop(disk::parse(text))),
-            ("/proc/diskstats", |text| drop(disk_io::parse(text))),
+            ("/proc/diskstats", |text| drop(disk_io::parse(text, |_| true))),
             ("/proc/net/dev", |text| drop(network::parse(text))),
             ("/proc/loadavg", |text| assert!(load::parse(text).is_none_or(|averages| averages[0] >= 0.0))),
             ("/proc/pressure/io", |text| drop(pressure::samples("io", text))),

@@ -1,6 +1,6 @@
 //! Network interfaces: what they have received and sent, and whether they are up.
 
-use super::text_of;
+use super::kept::Kept;
 use crate::{
     collectors::{CollectError, Collector, Reading, carried::Carried},
     settings::{
@@ -89,6 +89,7 @@ pub struct Network {
     naming: Naming,
     exclude: Patterns,
     carried: Carried<16>,
+    dev: Dev,
     class: PathBuf,
 }
 
@@ -99,6 +100,7 @@ impl Network {
             naming: collection.naming,
             exclude: collection.exclude.interfaces.clone(),
             carried: Carried::default(),
+            dev: Dev::default(),
             class: "/sys/class/net".into(),
         }
     }
@@ -106,7 +108,7 @@ impl Network {
 
 impl Collector for Network {
     fn collect(&mut self, readings: &mut Vec<Reading>) -> Result<(), CollectError> {
-        let interfaces = read()?;
+        let interfaces = self.dev.read()?;
         if interfaces.is_empty() {
             return Err(CollectError::Absurd("/proc/net/dev lists no network interface"));
         }
@@ -131,9 +133,20 @@ impl Collector for Network {
     }
 }
 
-/// The interfaces of `/proc/net/dev`.
-pub fn read() -> Result<Vec<Interface>, CollectError> {
-    Ok(parse(&text_of("/proc/net/dev")?))
+/// `/proc/net/dev`.
+pub struct Dev(Kept);
+
+impl Default for Dev {
+    fn default() -> Self {
+        Self(Kept::new("/proc/net/dev"))
+    }
+}
+
+impl Dev {
+    /// The interfaces in it.
+    pub fn read(&mut self) -> Result<Vec<Interface>, CollectError> {
+        Ok(parse(self.0.text()?))
+    }
 }
 
 /// Reads `/proc/net/dev`: two lines of names, then a line an interface.

@@ -1,25 +1,37 @@
 //! Pressure: how long tasks have waited for a resource.
 
+use super::kept::Kept;
 use crate::collectors::{CollectError, Collector, Reading};
 use rustix::io::Errno;
-use std::{fs, io, path::Path};
+use std::io;
 
 /// The names this collector emits.
 pub const DESCRIBED: &[&str] = &["pressure_full_seconds_total", "pressure_some_seconds_total"];
 
-const DIR: &str = "/proc/pressure";
-
 /// Reads pressure.
-pub struct Pressure;
+pub struct Pressure {
+    resources: [(&'static str, Kept); 3],
+}
+
+impl Default for Pressure {
+    fn default() -> Self {
+        Self {
+            resources: [
+                ("cpu", Kept::new("/proc/pressure/cpu")),
+                ("memory", Kept::new("/proc/pressure/memory")),
+                ("io", Kept::new("/proc/pressure/io")),
+            ],
+        }
+    }
+}
 
 impl Collector for Pressure {
     fn collect(&mut self, readings: &mut Vec<Reading>) -> Result<(), CollectError> {
-        for resource in ["cpu", "memory", "io"] {
-            let path = Path::new(DIR).join(resource);
-            match fs::read_to_string(&path) {
-                Ok(text) => readings.extend(samples(resource, &text)),
+        for (resource, file) in &mut self.resources {
+            match file.read() {
+                Ok(text) => readings.extend(samples(resource, text)),
                 Err(error) if has_none(&error) => {}
-                Err(error) => return Err(CollectError::unreadable(&path.display().to_string(), error)),
+                Err(error) => return Err(CollectError::unreadable(resource, error)),
             }
         }
         Ok(())

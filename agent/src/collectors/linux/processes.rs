@@ -1,6 +1,6 @@
 //! Processes: how many there are, and what each of them has used.
 
-use super::text_of;
+use super::kept::Kept;
 use crate::collectors::{CollectError, Collector, Reading, top::Process};
 use std::{fs, path::Path};
 
@@ -8,12 +8,20 @@ use std::{fs, path::Path};
 pub const DESCRIBED: &[&str] = &["process_count", "process_threads"];
 
 /// Counts processes.
-pub struct Processes;
+pub struct Processes {
+    loadavg: Kept,
+}
+
+impl Default for Processes {
+    fn default() -> Self {
+        Self { loadavg: Kept::new("/proc/loadavg") }
+    }
+}
 
 impl Collector for Processes {
     fn collect(&mut self, readings: &mut Vec<Reading>) -> Result<(), CollectError> {
         readings.push(Reading::plain("process_count", pids(Path::new("/proc"))?.count() as f64));
-        let threads = threads(&text_of("/proc/loadavg")?)
+        let threads = threads(self.loadavg.text()?)
             .ok_or(CollectError::Absurd("/proc/loadavg does not count threads"))?;
         readings.push(Reading::plain("process_threads", threads as f64));
         Ok(())

@@ -1,6 +1,6 @@
 //! Sockets in use, and how often TCP had to repeat itself.
 
-use super::text_of;
+use super::kept::Kept;
 use crate::collectors::{CollectError, Collector, Reading};
 
 /// The names this collector emits.
@@ -14,15 +14,27 @@ pub const DESCRIBED: &[&str] = &[
 ];
 
 /// Reads sockets.
-pub struct Sockets;
+pub struct Sockets {
+    four: Kept,
+    six: Kept,
+    snmp: Kept,
+}
+
+impl Default for Sockets {
+    fn default() -> Self {
+        Self {
+            four: Kept::new("/proc/net/sockstat"),
+            six: Kept::new("/proc/net/sockstat6"),
+            snmp: Kept::new("/proc/net/snmp"),
+        }
+    }
+}
 
 impl Collector for Sockets {
     fn collect(&mut self, readings: &mut Vec<Reading>) -> Result<(), CollectError> {
-        let four = text_of("/proc/net/sockstat")?;
         // A kernel without IPv6 has no such file.
-        let six = text_of("/proc/net/sockstat6").unwrap_or_default();
-        readings.extend(samples(&four, &six));
-        readings.extend(retransmits(&text_of("/proc/net/snmp")?));
+        readings.extend(samples(self.four.text()?, self.six.text().unwrap_or_default()));
+        readings.extend(retransmits(self.snmp.text()?));
         Ok(())
     }
 }

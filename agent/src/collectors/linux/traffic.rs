@@ -1,6 +1,6 @@
 //! What every interface has carried since the month's reset day, kept over restarts of agent and host.
 
-use super::{network, text_of};
+use super::{kept::Kept, network};
 use crate::{
     collectors::{CollectError, Collector, Reading},
     os_clock, platform,
@@ -42,19 +42,17 @@ pub struct Month {
     /// The boot whose counters were read last.
     boot_id: String,
     interfaces: BTreeMap<String, Carried>,
+    /// The day of the last reading: only on another one can a month begin.
+    #[serde(skip)]
+    today: Option<i64>,
 }
 
 impl Month {
     /// Adds what the counters have grown by since the last reading. Of a host that was booted since, all of a counter is
     /// new; on the first reading ever, nothing is.
     pub fn add(&mut self, boot_id: &str, today: i64, reset_day: u8, interfaces: &[(String, [u64; 2])]) {
-        let began_day = began(today, reset_day);
-        // A clock that is behind, as that of a board that has none of its own, ends no month.
-        if began_day > self.began_day {
-            self.began_day = began_day;
-            for carried in self.interfaces.values_mut() {
-                carried.month = [0; 2];
-            }
+        if self.today.replace(today) != Some(today) {
+            self.begin_anew(began(today, reset_day));
         }
         let is_first = self.boot_id.is_empty();
         let rebooted = self.boot_id != boot_id;
@@ -75,6 +73,17 @@ impl Month {
         // One that is gone is kept while it has carried something this month.
         let is_there = |name: &String| interfaces.iter().any(|(known, _)| known == name);
         self.interfaces.retain(|name, carried| is_there(name) || carried.month != [0; 2]);
+    }
+
+    /// Begins a month, unless it is the one that there is. A clock that is behind, as that of a board that has none of its
+    /// own, ends no month.
+    fn begin_anew(&mut self, began_day: i64) {
+        if began_day > self.began_day {
+            self.began_day = began_day;
+            for carried in self.interfaces.values_mut() {
+                carried.month = [0; 2];
+            }
+        }
     }
 
     /// The samples of the interfaces that are there.
@@ -106,6 +115,8 @@ fn day_of_month(day: i64) -> Option<u8> {
 pub struct Traffic {
     exclude: Patterns,
     reset_day: u8,
+    dev: network::Dev,
+    boot_id: Kept,
     path: PathBuf,
     month: Option<Month>,
     saved_ms: Option<i64>,
@@ -117,6 +128,8 @@ impl Traffic {
         Self {
             exclude: collection.exclude.interfaces.clone(),
             reset_day: collection.traffic_reset_day,
+            dev: network::Dev::default(),
+            boot_id: Kept::new(BOOT_ID),
             path: collection.state_dir.join(FILE),
             month: None,
             saved_ms: None,
@@ -142,12 +155,14 @@ impl Collector for Traffic {
             let [received, _, _, _, _, _, _, _, sent, ..] = interface.columns;
             (interface.name, [received, sent])
         };
-        let interfaces: Vec<(String, [u64; 2])> = network::read()?
+        let interfaces: Vec<(String, [u64; 2])> = self
+            .dev
+            .read()?
             .into_iter()
             .map(columns)
             .filter(|(name, _)| !self.exclude.matches(name))
             .collect();
-        let boot_id = text_of(BOOT_ID)?;
+        let boot_id = self.boot_id.text()?;
         let mut month = self.month.take().unwrap_or_else(|| load(&self.path));
         month.add(boot_id.trim(), os_clock::wall().day().0, self.reset_day, &interfaces);
         readings.extend(month.samples(&interfaces));
@@ -255,7 +270,7 @@ mod tests {
         month.add("a", TODAY, 1, &eth0(1_000, 100));
         month.add("a", TODAY, 1, &eth0(1_500, 150));
         save(&path, &month).unwrap();
-        assert_eq!(load(&path), month);
+        assert_eq!(load(&path), Month { today: None, ..month });
         fs::write(&path, "{").unwrap();
         assert_eq!(load(&path), Month::default());
     }

@@ -1,20 +1,26 @@
 //! Since when the host runs.
 
-use super::{number_of, text_of};
+use super::{kept::Kept, number_of, text_of};
 use crate::collectors::{CollectError, Collector, Reading};
 
 /// The names this collector emits.
 pub const DESCRIBED: &[&str] = &["boot_time_seconds", "uptime_seconds"];
 
 /// Reads the uptime. When the host booted does not change, so it is read once.
-#[derive(Default)]
 pub struct Uptime {
+    uptime: Kept,
     boot_time_s: Option<u64>,
+}
+
+impl Default for Uptime {
+    fn default() -> Self {
+        Self { uptime: Kept::new("/proc/uptime"), boot_time_s: None }
+    }
 }
 
 impl Collector for Uptime {
     fn collect(&mut self, readings: &mut Vec<Reading>) -> Result<(), CollectError> {
-        let uptime_s = uptime_s(&text_of("/proc/uptime")?)
+        let uptime_s = uptime_s(self.uptime.text()?)
             .ok_or(CollectError::Absurd("/proc/uptime does not begin with a number"))?;
         readings.push(Reading::plain("uptime_seconds", uptime_s as f64));
         if self.boot_time_s.is_none() {

@@ -1,0 +1,82 @@
+//! A file of `/proc` or `/sys` that is read every round: kept open and read anew from its beginning, into a buffer that is
+//! kept too. To open one costs more than to read it.
+
+use crate::collectors::CollectError;
+use std::{fs::File, io, os::unix::fs::FileExt, str};
+
+/// Bytes that a buffer begins with. Reason: most of these files have less, so that one call reads all of it.
+const BUFFER_BYTES_MIN: usize = 2 << 10;
+
+/// Such a file.
+#[derive(Debug)]
+pub struct Kept {
+    path: &'static str,
+    file: Option<File>,
+    buffer: Vec<u8>,
+}
+
+impl Kept {
+    /// A file that is opened when it is first read.
+    pub const fn new(path: &'static str) -> Self {
+        Self { path, file: None, buffer: Vec::new() }
+    }
+
+    /// What it says now.
+    pub fn text(&mut self) -> Result<&str, CollectError> {
+        let path = self.path;
+        self.read().map_err(|error| CollectError::unreadable(path, error))
+    }
+
+    /// What it says now, or what the kernel says instead. After that it is opened anew.
+    pub fn read(&mut self) -> io::Result<&str> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => File::open(self.path)?,
+        };
+        let mut length = 0;
+        loop {
+            if self.buffer.len() == length {
+                self.buffer.resize(length.saturating_mul(2).max(BUFFER_BYTES_MIN), 0);
+            }
+            let rest = self.buffer.get_mut(length..).unwrap_or_default();
+            match file.read_at(rest, length as u64) {
+                Ok(0) => break,
+                Ok(more) => length = length.saturating_add(more),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.file = Some(file);
+        str::from_utf8(self.buffer.get(..length).unwrap_or_default()).map_err(io::Error::other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_anew_and_whole() {
+        let mut kept = Kept::new("/proc/uptime");
+        let uptime =
+            |kept: &mut Kept| kept.text().unwrap().split(' ').next().unwrap().parse::<f64>().unwrap();
+        let first = uptime(&mut kept);
+        assert!(kept.file.is_some());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert!(uptime(&mut kept) > first);
+        // Longer than the first buffer.
+        let mut kept = Kept::new("/proc/vmstat");
+        let text = kept.text().unwrap();
+        assert!(text.len() > BUFFER_BYTES_MIN);
+        assert_eq!(text.lines().count(), std::fs::read_to_string("/proc/vmstat").unwrap().lines().count());
+    }
+
+    #[test]
+    fn a_file_that_is_missing_is_named_each_time() {
+        let mut kept = Kept::new("/proc/none");
+        for _ in 0..2 {
+            let error = kept.text().unwrap_err().to_string();
+            assert!(error.contains("/proc/none"), "{error}");
+        }
+    }
+}
