@@ -1,19 +1,13 @@
 //! Mounted file systems: how large and how full they are.
 
-use super::text_of;
+use super::{kept::Kept, patient::Patient};
 use crate::{
     collectors::{CollectError, Collector, Reading, percentage},
     settings::collection::{Collection, Excludes, Naming},
     settings::patterns::Patterns,
 };
 use rustix::{fs::statvfs, io::Errno};
-use std::{
-    collections::BTreeMap,
-    path::Path,
-    sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
-    thread,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, path::Path};
 
 /// The names this collector emits.
 pub const DESCRIBED: &[&str] = &[
@@ -28,9 +22,6 @@ pub const DESCRIBED: &[&str] = &[
 /// File systems that lie on another host, which need not answer.
 const NETWORK: &[&str] =
     &["9p", "afs", "ceph", "cifs", "davfs", "glusterfs", "lustre", "ncpfs", "nfs", "nfs4", "smb3", "smbfs"];
-
-/// How long a network file system may take to answer. Reason: a round of readings waits for it.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A line of the mount table.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,7 +62,9 @@ pub struct Space {
 pub struct Disk {
     naming: Naming,
     exclude: Excludes<Patterns>,
-    network: Option<Patient>,
+    with_network: bool,
+    table: MountTable,
+    patient: Patient<Option<Space>>,
 }
 
 impl Disk {
@@ -80,29 +73,35 @@ impl Disk {
         Self {
             naming: collection.naming,
             exclude: collection.exclude.clone(),
-            network: collection.network_file_systems.then(Patient::default),
+            with_network: collection.network_file_systems,
+            table: MountTable::default(),
+            patient: Patient::new(ask),
         }
     }
 
-    fn space_of(&mut self, mount: &Mount) -> Result<Option<Space>, CollectError> {
-        match (&mut self.network, mount.is_on_network()) {
-            (_, false) => ask(&mount.path),
-            (Some(patient), true) => patient.ask(&mount.path),
-            (None, true) => Ok(None),
-        }
+    /// The mounts of a table that are told of.
+    fn told(&self, table: &str) -> Vec<Mount> {
+        let mut mounts = worth_reading(parse(table), &self.exclude, self.naming);
+        mounts.retain(|mount| self.with_network || !mount.is_on_network());
+        mounts
     }
 }
 
 impl Collector for Disk {
     fn collect(&mut self, readings: &mut Vec<Reading>) -> Result<(), CollectError> {
-        let mounts = parse(&mount_table()?);
+        if let Some(table) = self.table.news()? {
+            self.table.mounts = self.told(&table);
+            self.table.seen = table;
+        }
+        let paths: Vec<&str> = self.table.mounts.iter().map(|mount| mount.path.as_str()).collect();
+        let answers = self.patient.ask(&paths);
         let mut result = Ok(());
-        for mount in worth_reading(mounts, &self.exclude, self.naming) {
-            match self.space_of(&mount) {
+        for (mount, answer) in self.table.mounts.iter().zip(answers) {
+            match answer {
                 Ok(Some(space)) => {
-                    readings.extend(samples(&mount, space));
+                    readings.extend(samples(mount, space));
                     if self.naming == Naming::NodeExporter {
-                        readings.extend(node_samples(&mount, space));
+                        readings.extend(node_samples(mount, space));
                     }
                 }
                 Ok(None) => {}
@@ -114,9 +113,27 @@ impl Collector for Disk {
 }
 
 /// The host's mounts, as its first process has them: a sandboxed unit's own are read-only for the most part. Where that
-/// process is hidden, our own.
-fn mount_table() -> Result<String, CollectError> {
-    text_of("/proc/1/mounts").or_else(|_| text_of("/proc/self/mounts"))
+/// process is hidden, our own. They hardly ever change, so what they mean is worked out when they do.
+struct MountTable {
+    first: Kept,
+    own: Kept,
+    seen: String,
+    mounts: Vec<Mount>,
+}
+
+impl Default for MountTable {
+    fn default() -> Self {
+        let (first, own) = (Kept::new("/proc/1/mounts"), Kept::new("/proc/self/mounts"));
+        Self { first, own, seen: String::new(), mounts: Vec::new() }
+    }
+}
+
+impl MountTable {
+    /// The table, if it is another one than that which was seen.
+    fn news(&mut self) -> Result<Option<String>, CollectError> {
+        let table = self.first.text().or_else(|_| self.own.text())?;
+        Ok((table != self.seen).then(|| table.to_owned()))
+    }
 }
 
 /// Asks a file system for its size. `None` for what is no directory or none of ours.
@@ -136,62 +153,6 @@ fn ask(path: &str) -> Result<Option<Space>, CollectError> {
         Err(Errno::ACCESS) => Ok(None),
         Err(error) => Err(CollectError::unreadable(path, error)),
     }
-}
-
-type Answer = Result<Option<Space>, CollectError>;
-
-/// Asks on a thread of its own, so that a host that never answers costs [`PATIENCE`] once and that thread, not the agent.
-#[derive(Default)]
-struct Patient {
-    thread: Option<(SyncSender<String>, Receiver<Answer>)>,
-    is_waiting: bool,
-}
-
-impl Patient {
-    fn ask(&mut self, path: &str) -> Answer {
-        self.ask_by(path, ask, PATIENCE)
-    }
-
-    fn ask_by(&mut self, path: &str, ask: fn(&str) -> Answer, patience: Duration) -> Answer {
-        let late = || CollectError::unreadable(path, "an earlier request has not been answered yet");
-        if self.thread.is_none() {
-            self.thread = Some(start(ask).map_err(|error| CollectError::unreadable(path, error))?);
-        }
-        let Some((paths, answers)) = &self.thread else { return Err(late()) };
-        if self.is_waiting {
-            match answers.try_recv() {
-                // It is the answer to an old question, and as such of no use.
-                Ok(_) => self.is_waiting = false,
-                Err(TryRecvError::Empty) => return Err(late()),
-                Err(TryRecvError::Disconnected) => {
-                    self.thread = None;
-                    self.is_waiting = false;
-                    return Err(late());
-                }
-            }
-        }
-        let until = Instant::now() + patience;
-        if paths.try_send(path.to_owned()).is_err() {
-            return Err(late());
-        }
-        let answer = answers.recv_timeout(until.saturating_duration_since(Instant::now()));
-        self.is_waiting = answer.is_err();
-        answer.unwrap_or_else(|_| Err(CollectError::unreadable(path, "the file system does not answer")))
-    }
-}
-
-fn start(ask: fn(&str) -> Answer) -> std::io::Result<(SyncSender<String>, Receiver<Answer>)> {
-    let (ask_for, paths) = sync_channel::<String>(1);
-    let (tell, answers) = sync_channel(1);
-    let work = move || {
-        while let Ok(path) = paths.recv() {
-            if tell.send(ask(&path)).is_err() {
-                return;
-            }
-        }
-    };
-    thread::Builder::new().name("mounts".to_owned()).spawn(work)?;
-    Ok((ask_for, answers))
 }
 
 /// Reads a `/proc/PID/mounts` (`man 5 fstab`), in which blanks are written in octal.
@@ -389,26 +350,10 @@ mod tests {
     #[test]
     fn another_hosts_file_systems_are_asked_only_if_that_is_wanted() {
         let collection = Collection::usual(Naming::Edgewatch, "/nowhere".into());
-        let far = mount("far:/export", "/", "nfs4");
-        assert_eq!(Disk::new(&collection).space_of(&far).unwrap(), None);
-        let wanted = Collection { network_file_systems: true, ..collection };
-        assert!(Disk::new(&wanted).space_of(&far).unwrap().is_some());
-    }
-
-    #[test]
-    fn a_file_system_that_never_answers_is_waited_for_once() {
-        let never = |path: &str| match path {
-            "/dead" => loop {
-                thread::park();
-            },
-            _ => Ok(None),
-        };
-        let mut patient = Patient::default();
-        let error = patient.ask_by("/dead", never, Duration::from_millis(1)).unwrap_err().to_string();
-        assert!(error.contains("/dead") && error.contains("does not answer"), "{error}");
-        // An hour of patience is not spent: the thread is known to wait.
-        let error = patient.ask_by("/alive", never, Duration::from_secs(3_600)).unwrap_err().to_string();
-        assert!(error.contains("not been answered yet"), "{error}");
+        let table = "/dev/vda / ext4 rw 0 0\nfar:/export /far nfs4 rw 0 0\n";
+        let told = |collection: &Collection| Disk::new(collection).told(table).len();
+        assert_eq!(told(&collection), 1);
+        assert_eq!(told(&Collection { network_file_systems: true, ..collection }), 2);
     }
 
     #[test]

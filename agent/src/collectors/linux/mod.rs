@@ -9,6 +9,7 @@ mod kept;
 pub mod load;
 pub mod memory;
 pub mod network;
+mod patient;
 pub mod pressure;
 mod processes;
 pub mod sockets;
