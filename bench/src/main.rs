@@ -24,11 +24,19 @@ use lexopt::{
     Arg::{Long, Value},
     Parser, ValueExt,
 };
-use std::process::ExitCode;
-use xtask::build::Bundle;
+use std::{
+    process::ExitCode,
+    thread,
+    time::{Duration, Instant},
+};
+use xtask::{
+    build::Bundle,
+    server::{Options, Server},
+};
 
-/// Minutes after which the agent's memory is read, unless `--minutes` says otherwise.
-const AGENT_MINUTES: u64 = 10;
+/// Minutes for which the agent runs, unless `--minutes` says otherwise: beside the main job, and in its own suite.
+const MAIN_MINUTES: u64 = 10;
+const AGENT_MINUTES: u64 = 30;
 
 fn main() -> ExitCode {
     match run(Parser::from_env()) {
@@ -43,7 +51,7 @@ fn main() -> ExitCode {
 fn run(mut arguments: Parser) -> Result<()> {
     let mut suite = None;
     let mut as_json = false;
-    let mut minutes = AGENT_MINUTES;
+    let mut minutes = None;
     let mut request = storage::Request::default();
     while let Some(argument) = arguments.next()? {
         match argument {
@@ -51,14 +59,14 @@ fn run(mut arguments: Parser) -> Result<()> {
             Long("json") => as_json = true,
             Long("only") => request.only.push(arguments.value()?.string()?),
             Long("data") => request.data = Some(arguments.value()?.into()),
-            Long("minutes") => minutes = arguments.value()?.parse().context("--minutes")?,
+            Long("minutes") => minutes = Some(arguments.value()?.parse().context("--minutes")?),
             other => return Err(other.unexpected().into()),
         }
     }
     let figures = match suite.as_deref() {
-        Some("main") => main_job(minutes)?,
+        Some("main") => main_job(minutes.unwrap_or(MAIN_MINUTES))?,
         Some("compression") => compression::measure()?,
-        Some("agent") => agent_job()?,
+        Some("agent") => agent_job(minutes.unwrap_or(AGENT_MINUTES))?,
         Some("cost") => cost::measure(None)?,
         Some("storage") => return storage::measure(request, |figure| figure.print(as_json)),
         _ => bail!(
@@ -72,18 +80,23 @@ fn run(mut arguments: Parser) -> Result<()> {
 /// The main job's figures: what it weighs, what it takes, what it costs.
 fn main_job(minutes: u64) -> Result<Vec<Figure>> {
     // Its minutes pass while the rest is measured.
-    let running = agent::RunningAgent::start()?;
+    let state = tempfile::tempdir()?;
+    let server = Server::start(&Options::new(state.path()))?;
+    let way = agent::Way { url: server.url(), ca_file: None, name: "bench", interval_s: 10 };
+    let (mut running, started) = (agent::RunningAgent::start(&server, way)?, Instant::now());
     let mut figures = vec![agent::binary_size()?, module_size()?];
     figures.extend(rows::measure()?);
     figures.extend(ingest::measure()?);
-    figures.push(running.resident_after(minutes)?);
+    thread::sleep(Duration::from_secs(minutes * 60).saturating_sub(started.elapsed()));
+    let resident = process::memory(running.pid()?)?.resident;
+    figures.push(Figure::new("agent_rss_bytes", resident as f64, "B"));
     Ok(figures)
 }
 
 /// The agent's own figures.
-fn agent_job() -> Result<Vec<Figure>> {
-    let mut figures = vec![agent::binary_size()?];
-    figures.extend(node_exporter::measure()?);
+fn agent_job(minutes: u64) -> Result<Vec<Figure>> {
+    let mut figures = node_exporter::measure()?;
+    figures.extend(agent::measure(minutes)?);
     Ok(figures)
 }
 

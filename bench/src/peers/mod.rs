@@ -1,17 +1,19 @@
 //! The systems that we are measured beside: Debian's own builds, on loopback, with a folder that goes away.
 
+pub mod collectd;
 pub mod node_exporter;
 pub mod prometheus;
 pub mod remote_write;
 pub mod victoria_metrics;
+pub mod vmagent;
 
-use crate::fleet::client;
+use crate::{fleet::client, process::Process};
 use anyhow::{Context, Result, bail};
 use std::{
     fs,
     net::TcpListener,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -24,28 +26,24 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// A peer's process; dropping it ends it.
 #[derive(Debug)]
 pub struct Peer {
-    process: Child,
+    process: Process,
     url: String,
 }
 
 impl Peer {
     /// Runs a program that listens on `port` and waits until `health` answers 200.
     fn start(command: &mut Command, port: u16, health: &str) -> Result<Self> {
-        let name = command.get_program().to_string_lossy().into_owned();
-        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let process = process.with_context(|| format!("starting {name}"))?;
+        let process = Process::start(command.stderr(Stdio::null()))?;
         let mut peer = Self { process, url: format!("http://127.0.0.1:{port}") };
         let deadline = Instant::now() + START_TIME_MAX;
         while Instant::now() < deadline {
-            if let Some(status) = peer.process.try_wait()? {
-                bail!("{name} ended at once: {status}");
-            }
+            peer.process.check()?;
             if client().get(peer.at(health)).call().is_ok_and(|reply| reply.status() == 200) {
                 return Ok(peer);
             }
             thread::sleep(POLL_INTERVAL);
         }
-        bail!("{name} does not answer at {}", peer.at(health))
+        bail!("nobody answers at {}", peer.at(health))
     }
 
     /// Where a path of it is.
@@ -53,17 +51,9 @@ impl Peer {
         format!("{}{path}", self.url)
     }
 
-    /// Its process.
+    /// Its process' number.
     pub fn pid(&self) -> u32 {
-        self.process.id()
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.process.pid()
     }
 }
 

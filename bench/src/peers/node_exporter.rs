@@ -12,6 +12,7 @@ pub const NAME: &str = "prometheus-node-exporter";
 /// A running exporter.
 pub struct NodeExporter {
     peer: Peer,
+    address: String,
 }
 
 impl NodeExporter {
@@ -19,9 +20,20 @@ impl NodeExporter {
     pub fn start() -> Result<Self> {
         let program = setup::peers::NODE_EXPORTER.ensure()?;
         let port = free_port()?;
+        let address = format!("127.0.0.1:{port}");
         let mut command = Command::new(program);
-        command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
-        Ok(Self { peer: Peer::start(&mut command, port, "/")? })
+        command.arg(format!("--web.listen-address={address}"));
+        Ok(Self { peer: Peer::start(&mut command, port, "/")?, address })
+    }
+
+    /// Its process' number.
+    pub fn pid(&self) -> u32 {
+        self.peer.pid()
+    }
+
+    /// Host and port that it is scraped at.
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     /// Its page of metrics.

@@ -69,10 +69,11 @@ fn open_metrics(series: &[SeriesSamples], label: (&str, &str)) -> Result<String>
     Ok(text)
 }
 
-/// `count(selector)` at a time, by the query API that both peers have.
-pub fn count(peer: &Peer, selector: &str, at: TimestampMs) -> Result<f64> {
-    let time = at.seconds().to_string();
-    let query = format!("sum(count_over_time({selector}[1d]))");
+/// How many samples of a span match a selector, by the query API that both peers have.
+pub fn count(peer: &Peer, selector: &str, from: TimestampMs, to: TimestampMs) -> Result<f64> {
+    let span_s = to.ms_since(from) / 1_000;
+    let query = format!("sum(count_over_time({selector}[{span_s}s]))");
+    let time = to.seconds().to_string();
     let mut reply =
         client().get(peer.at("/api/v1/query")).query("query", query).query("time", time).call()?;
     ensure!(reply.status() == 200, "a query answered {}", reply.status());

@@ -3,7 +3,7 @@
 use super::{Peer, bytes_below, free_port, settled};
 use crate::fleet::client;
 use anyhow::{Result, ensure};
-use edgewatch_shared::{TimestampMs, series::SeriesSamples};
+use edgewatch_shared::{TimestampMs, limits::DAY_MS, series::SeriesSamples};
 use serde_json::json;
 use std::process::Command;
 use tempfile::TempDir;
@@ -17,6 +17,7 @@ pub struct VictoriaMetrics {
     /// Its process; declared first, so that it ends before its folder goes.
     pub peer: Peer,
     folder: TempDir,
+    graphite_port: u16,
 }
 
 /// What it keeps on disk.
@@ -33,14 +34,20 @@ impl VictoriaMetrics {
     pub fn start() -> Result<Self> {
         let program = setup::peers::VICTORIA_METRICS.ensure()?;
         let folder = tempfile::tempdir()?;
-        let port = free_port()?;
+        let (port, graphite_port) = (free_port()?, free_port()?);
         let mut command = Command::new(program);
         command
             .arg(format!("-storageDataPath={}", folder.path().join("storage").display()))
             .arg(format!("-httpListenAddr=127.0.0.1:{port}"))
+            .arg(format!("-graphiteListenAddr=127.0.0.1:{graphite_port}"))
             // Recorded samples are as old as they are.
             .args(["-retentionPeriod=100y", "-loggerLevel=ERROR"]);
-        Ok(Self { peer: Peer::start(&mut command, port, "/health")?, folder })
+        Ok(Self { peer: Peer::start(&mut command, port, "/health")?, folder, graphite_port })
+    }
+
+    /// Where it takes lines of Graphite's protocol.
+    pub fn graphite_port(&self) -> u16 {
+        self.graphite_port
     }
 
     /// Imports a host's samples, flushes and merges them, and says what they take.
@@ -72,8 +79,8 @@ impl VictoriaMetrics {
         })
     }
 
-    /// How many samples of a series it has, to be sure that it took what was sent.
+    /// How many samples of a day it has, to be sure that it took what was sent.
     pub fn count(&self, selector: &str, at: TimestampMs) -> Result<f64> {
-        super::prometheus::count(&self.peer, selector, at)
+        super::prometheus::count(&self.peer, selector, at.plus_ms(-DAY_MS), at)
     }
 }

@@ -8,37 +8,48 @@ use crate::{
     project,
 };
 use anyhow::{Context, Result, bail};
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// A program of a Debian package.
 #[derive(Debug)]
 pub struct Peer {
     package: &'static str,
-    program: &'static str,
+    /// Where the package has it.
+    path: &'static str,
 }
 
 /// The single-node VictoriaMetrics.
-pub const VICTORIA_METRICS: Peer = Peer { package: "victoria-metrics", program: "victoria-metrics" };
+pub const VICTORIA_METRICS: Peer = Peer { package: "victoria-metrics", path: "usr/bin/victoria-metrics" };
+/// What scrapes for VictoriaMetrics.
+pub const VMAGENT: Peer = Peer { package: "victoria-metrics", path: "usr/bin/vmagent" };
 /// Prometheus' server.
-pub const PROMETHEUS: Peer = Peer { package: "prometheus", program: "prometheus" };
+pub const PROMETHEUS: Peer = Peer { package: "prometheus", path: "usr/bin/prometheus" };
 /// Prometheus' tool, which writes blocks.
-pub const PROMTOOL: Peer = Peer { package: "prometheus", program: "promtool" };
+pub const PROMTOOL: Peer = Peer { package: "prometheus", path: "usr/bin/promtool" };
 
 /// The exporter whose names the agent can send.
 pub const NODE_EXPORTER: Peer =
-    Peer { package: "prometheus-node-exporter", program: "prometheus-node-exporter" };
+    Peer { package: "prometheus-node-exporter", path: "usr/bin/prometheus-node-exporter" };
+
+/// The agent in C that many have had for twenty years; its plugins are beside it, in `usr/lib/collectd`.
+pub const COLLECTD: Peer = Peer { package: "collectd-core", path: "usr/sbin/collectd" };
 
 impl Peer {
     /// The program's path: of this system, or unpacked before, or unpacked now.
     pub fn ensure(&self) -> Result<PathBuf> {
-        if let Some(path) = find(self.program) {
-            return Ok(path);
+        let installed = Path::new("/").join(self.path);
+        if installed.is_file() {
+            return Ok(installed);
         }
         let folder = project::tools_dir()?.join("peers").join(self.package);
-        let path = folder.join("usr/bin").join(self.program);
+        let path = folder.join(self.path);
         if !path.is_file() {
             self.unpack(&folder).with_context(|| {
-                format!("{} is missing: `sudo apt-get install {}`", self.program, self.package)
+                format!("/{} is missing: `sudo apt-get install {}`", self.path, self.package)
             })?;
         }
         Ok(path)

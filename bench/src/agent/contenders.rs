@@ -1,0 +1,147 @@
+//! Those that are weighed beside each other: our agent, node_exporter with vmagent, and collectd, all of them reading this
+//! machine at one interval.
+
+use super::{
+    running::{RunningAgent, Way},
+    tls::TlsFront,
+};
+use crate::{
+    fleet::client,
+    peers::{
+        collectd::Collectd, node_exporter::NodeExporter, prometheus, victoria_metrics::VictoriaMetrics,
+        vmagent::VmAgent,
+    },
+    process::{Memory, cpu_seconds, memory},
+};
+use anyhow::{Context, Result, ensure};
+use edgewatch_shared::TimestampMs;
+use serde::Deserialize;
+use std::io::{BufRead, BufReader};
+use tempfile::TempDir;
+use xtask::server::{Options, Server};
+
+/// Where everybody's samples go.
+pub struct Servers {
+    edgewatch: Server,
+    front: TlsFront,
+    victoria: VictoriaMetrics,
+    _state: TempDir,
+}
+
+impl Servers {
+    /// Starts them.
+    pub fn start() -> Result<Self> {
+        let state = tempfile::tempdir()?;
+        let edgewatch = Server::start(&Options::new(state.path().join("server")))?;
+        let port = edgewatch.url().rsplit_once(':').context("the server's port")?.1.parse()?;
+        Ok(Self {
+            edgewatch,
+            front: TlsFront::start(port)?,
+            victoria: VictoriaMetrics::start()?,
+            _state: state,
+        })
+    }
+}
+
+/// One of each, as an array in the order of [`NAMES`].
+pub type Each<T> = [T; NAMES.len()];
+
+/// The processes, as figures call them.
+pub const NAMES: [&str; 4] = ["agent", "node_exporter", "vmagent", "collectd"];
+
+/// The processes that read at one interval.
+pub struct Contenders {
+    name: String,
+    agent: RunningAgent,
+    exporter: NodeExporter,
+    scraper: VmAgent,
+    collectd: Collectd,
+}
+
+/// Samples that were collected and have arrived.
+#[derive(Clone, Copy, Debug)]
+pub struct Collected {
+    /// By our agent.
+    pub agent: f64,
+    /// By node_exporter and vmagent together, what vmagent says of each scrape included.
+    pub scraped: f64,
+    /// By collectd.
+    pub collectd: f64,
+}
+
+impl Contenders {
+    /// Starts one of each.
+    pub fn start(servers: &Servers, interval_s: u64) -> Result<Self> {
+        let name = format!("every_{interval_s}s");
+        let way =
+            Way { url: servers.front.url(), ca_file: Some(servers.front.ca_file()), name: &name, interval_s };
+        let agent = RunningAgent::start(&servers.edgewatch, way)?;
+        let exporter = NodeExporter::start()?;
+        let scraper = VmAgent::start(&name, exporter.address(), interval_s, &servers.victoria)?;
+        let collectd = Collectd::start(&name, interval_s, &servers.victoria)?;
+        Ok(Self { agent, exporter, scraper, collectd, name })
+    }
+
+    /// Their processes' numbers; an error if our agent has ended.
+    pub fn pids(&mut self) -> Result<Each<u32>> {
+        let agent = self.agent.pid()?;
+        Ok([agent, self.exporter.pid(), self.scraper.pid(), self.collectd.pid()])
+    }
+
+    /// What each has in memory.
+    pub fn memory(&mut self) -> Result<Each<Memory>> {
+        each(self.pids()?, memory)
+    }
+
+    /// The processor time that each has used, in seconds.
+    pub fn cpu_seconds(&mut self) -> Result<Each<f64>> {
+        each(self.pids()?, cpu_seconds)
+    }
+
+    /// The samples of a span, as the servers have them.
+    pub fn collected(&self, servers: &Servers, from: TimestampMs, to: TimestampMs) -> Result<Collected> {
+        let victoria = |selector: &str| prometheus::count(&servers.victoria.peer, selector, from, to);
+        let collected = Collected {
+            agent: exported(&servers.edgewatch, &self.name, from, to)?,
+            scraped: victoria(&format!("{{job={:?}}}", self.name))?,
+            collectd: victoria(&format!("{{__name__=~\"{}[.].*\"}}", self.name))?,
+        };
+        let Collected { agent, scraped, collectd } = collected;
+        ensure!(
+            agent > 0.0 && scraped > 0.0 && collectd > 0.0,
+            "somebody's samples are missing: {collected:?}"
+        );
+        Ok(collected)
+    }
+}
+
+fn each<T: Default + Copy>(pids: Each<u32>, of: fn(u32) -> Result<T>) -> Result<Each<T>> {
+    let mut told = Each::<T>::default();
+    for (told, pid) in told.iter_mut().zip(pids) {
+        *told = of(pid)?;
+    }
+    Ok(told)
+}
+
+#[derive(Deserialize)]
+struct Exported {
+    timestamps: Vec<i64>,
+}
+
+/// How many samples of a host an export has.
+fn exported(server: &Server, host: &str, from: TimestampMs, to: TimestampMs) -> Result<f64> {
+    let mut reply = client()
+        .get(format!("{}/api/v1/export", server.url()))
+        .query("host", host)
+        .query("from", from.0.to_string())
+        .query("to", to.0.to_string())
+        .header("Authorization", format!("Bearer {}", server.tokens().read))
+        .call()?;
+    ensure!(reply.status() == 200, "the export answered {}", reply.status());
+    let lines = BufReader::new(zstd::Decoder::new(reply.body_mut().as_reader())?).lines();
+    let mut count = 0;
+    for line in lines {
+        count += serde_json::from_str::<Exported>(&line?)?.timestamps.len();
+    }
+    Ok(count as f64)
+}
