@@ -1,6 +1,6 @@
 //! Memory and swap, by kind.
 
-use super::{kept::Kept, number_of};
+use super::{kept::Kept, numbers_of};
 use crate::{
     collectors::{CollectError, Collector, Reading, percentage},
     settings::collection::Naming,
@@ -27,17 +27,6 @@ pub const DESCRIBED: &[&str] = &[
     "swap_total_bytes",
     "swap_used_bytes",
     "swap_used_pct",
-];
-
-/// Kinds: our name, and the kernel's.
-const KINDS: &[(&str, &str)] = &[
-    ("mem_buffers_bytes", "Buffers"),
-    ("mem_cached_bytes", "Cached"),
-    ("mem_committed_bytes", "Committed_AS"),
-    ("mem_dirty_bytes", "Dirty"),
-    ("mem_free_bytes", "MemFree"),
-    ("mem_shared_bytes", "Shmem"),
-    ("mem_slab_bytes", "Slab"),
 ];
 
 /// The largest step that gauges are rounded to, in bytes. Reason: what is smaller nobody acts on, however large the host.
@@ -82,19 +71,31 @@ impl Collector for Memory {
 /// share of it, and a kernel that does not know a kind has no sample of it. What is available and the kinds are rounded to
 /// whole steps ([`step_bytes`]).
 pub fn samples(meminfo: &str) -> Option<Vec<Reading>> {
-    let bytes = |key: &str| Some(number_of(meminfo, key)?.saturating_mul(1_024));
-    let total = bytes("MemTotal").filter(|total| *total > 0)?;
+    let keys = [
+        "MemTotal",
+        "MemAvailable",
+        "MemFree",
+        "Buffers",
+        "Cached",
+        "Committed_AS",
+        "Dirty",
+        "Shmem",
+        "Slab",
+        "SwapTotal",
+        "SwapFree",
+    ];
+    let in_bytes = |kilobytes: Option<u64>| Some(kilobytes?.saturating_mul(1_024));
+    let [total, available, free, buffers, cached, committed, dirty, shared, slab, swap_total, swap_free] =
+        numbers_of(meminfo, keys).map(in_bytes);
+    let total = total.filter(|total| *total > 0)?;
     // Kernels before 3.14 do not reckon what is available.
-    let available = bytes("MemAvailable").or_else(|| {
-        let free = bytes("MemFree")?;
-        Some(free.saturating_add(bytes("Buffers")?).saturating_add(bytes("Cached")?))
-    })?;
+    let available = available.or_else(|| Some(free?.saturating_add(buffers?).saturating_add(cached?)))?;
     let step = step_bytes(total);
     let rounded = |bytes: u64| bytes.saturating_add(step / 2) / step * step;
     let available = rounded(available).min(total);
     let used = total.saturating_sub(available);
-    let swap_total = bytes("SwapTotal").unwrap_or_default();
-    let swap_used = swap_total.saturating_sub(bytes("SwapFree").unwrap_or_default());
+    let swap_total = swap_total.unwrap_or_default();
+    let swap_used = swap_total.saturating_sub(swap_free.unwrap_or_default());
     let mut samples = vec![
         Reading::plain("mem_total_bytes", total as f64),
         Reading::plain("mem_available_bytes", available as f64),
@@ -106,22 +107,33 @@ pub fn samples(meminfo: &str) -> Option<Vec<Reading>> {
     if swap_total > 0 {
         samples.push(Reading::plain("swap_used_pct", percentage(swap_used, swap_total)));
     }
+    let kinds = [
+        ("mem_buffers_bytes", buffers),
+        ("mem_cached_bytes", cached),
+        ("mem_committed_bytes", committed),
+        ("mem_dirty_bytes", dirty),
+        ("mem_free_bytes", free),
+        ("mem_shared_bytes", shared),
+        ("mem_slab_bytes", slab),
+    ];
     samples.extend(
-        KINDS.iter().filter_map(|(name, key)| Some(Reading::plain(name, rounded(bytes(key)?) as f64))),
+        kinds.into_iter().filter_map(|(name, bytes)| Some(Reading::plain(name, rounded(bytes?) as f64))),
     );
     Some(samples)
 }
 
 /// The samples of `/proc/vmstat`.
 pub fn event_samples(vmstat: &str, page_bytes: u64) -> Vec<Reading> {
+    let [faults, oom_kills, pages_in, pages_out] =
+        numbers_of(vmstat, ["pgmajfault", "oom_kill", "pswpin", "pswpout"]);
     let events = [
-        ("mem_major_faults_total", "pgmajfault", 1),
-        ("mem_oom_kills_total", "oom_kill", 1),
-        ("swap_in_bytes_total", "pswpin", page_bytes),
-        ("swap_out_bytes_total", "pswpout", page_bytes),
+        ("mem_major_faults_total", faults, 1),
+        ("mem_oom_kills_total", oom_kills, 1),
+        ("swap_in_bytes_total", pages_in, page_bytes),
+        ("swap_out_bytes_total", pages_out, page_bytes),
     ];
-    let sample = |(name, key, unit): (&'static str, &str, u64)| {
-        Some(Reading::plain(name, number_of(vmstat, key)?.saturating_mul(unit) as f64))
+    let sample = |(name, count, unit): (&'static str, Option<u64>, u64)| {
+        Some(Reading::plain(name, count?.saturating_mul(unit) as f64))
     };
     events.into_iter().filter_map(sample).collect()
 }

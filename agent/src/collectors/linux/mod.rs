@@ -101,6 +101,19 @@ fn number_of(text: &str, key: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
+/// The numbers behind these keys in a text of lines `key number …`, found in one go.
+fn numbers_of<const N: usize>(text: &str, keys: [&str; N]) -> [Option<u64>; N] {
+    let mut numbers = [None; N];
+    for line in text.lines() {
+        let Some((key, rest)) = line.split_once([' ', ':']) else { continue };
+        let wanted = keys.iter().zip(&mut numbers).find(|(wanted, _)| **wanted == key);
+        if let Some((_, number)) = wanted {
+            *number = rest.split_whitespace().next().and_then(|word| word.parse().ok());
+        }
+    }
+    numbers
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,5 +160,6 @@ mod tests {
         assert_eq!(number_of(text, "pgmajfault"), Some(5));
         assert_eq!(number_of(text, "MemFree"), Some(7));
         assert_eq!(number_of(text, "Mem"), None);
+        assert_eq!(numbers_of(text, ["MemFree", "Mem", "pgmajfault"]), [Some(7), None, Some(5)]);
     }
 }

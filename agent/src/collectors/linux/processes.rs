@@ -1,26 +1,47 @@
 //! Processes: how many there are, and what each of them has used.
 
 use super::kept::Kept;
-use crate::collectors::{CollectError, Collector, Reading, top::Process};
+use crate::{
+    collectors::{CollectError, Collector, Reading, top::Process},
+    os_clock,
+};
 use std::{fs, path::Path};
 
 /// The names this collector emits.
 pub const DESCRIBED: &[&str] = &["process_count", "process_threads"];
 
-/// Counts processes.
+/// Milliseconds between two counts. Reason: to list processes is the dearest thing that is asked of the kernel, and dearer
+/// with every process.
+const COUNT_EVERY_MS: i64 = 30_000;
+
+/// Counts processes. Asked less often than the rest, it repeats its last answer in between; threads the kernel counts itself.
 pub struct Processes {
     loadavg: Kept,
+    counted: Option<(i64, usize)>,
+}
+
+impl Processes {
+    fn count(&mut self, now_ms: i64) -> Result<usize, CollectError> {
+        match self.counted {
+            Some((counted_ms, count)) if now_ms.saturating_sub(counted_ms) < COUNT_EVERY_MS => Ok(count),
+            _ => {
+                let count = pids(Path::new("/proc"))?.count();
+                self.counted = Some((now_ms, count));
+                Ok(count)
+            }
+        }
+    }
 }
 
 impl Default for Processes {
     fn default() -> Self {
-        Self { loadavg: Kept::new("/proc/loadavg") }
+        Self { loadavg: Kept::new("/proc/loadavg"), counted: None }
     }
 }
 
 impl Collector for Processes {
     fn collect(&mut self, readings: &mut Vec<Reading>) -> Result<(), CollectError> {
-        readings.push(Reading::plain("process_count", pids(Path::new("/proc"))?.count() as f64));
+        readings.push(Reading::plain("process_count", self.count(os_clock::running_ms())? as f64));
         let threads = threads(self.loadavg.text()?)
             .ok_or(CollectError::Absurd("/proc/loadavg does not count threads"))?;
         readings.push(Reading::plain("process_threads", threads as f64));
@@ -109,6 +130,14 @@ mod tests {
         assert_eq!(owner_of(status, passwd).as_deref(), Some("www-data"));
         assert_eq!(owner_of(status, "").as_deref(), Some("33"));
         assert_eq!(owner_of("Name:\tx\n", passwd), None);
+    }
+
+    #[test]
+    fn processes_are_counted_now_and_then() {
+        let mut processes = Processes { counted: Some((1_000, 7)), ..Processes::default() };
+        assert_eq!(processes.count(1_000 + COUNT_EVERY_MS - 1).unwrap(), 7);
+        let count = processes.count(1_000 + COUNT_EVERY_MS).unwrap();
+        assert_eq!(processes.counted, Some((1_000 + COUNT_EVERY_MS, count)));
     }
 
     #[test]
