@@ -45,6 +45,9 @@ pub enum State {
     Replaced,
     /// A compaction found it damaged. It is read as before, and says so; no compaction touches it again.
     Damaged,
+    /// A compaction has named an object of R2 and not recorded it: whatever becomes of the compaction, its object is
+    /// known.
+    Named,
 }
 
 impl State {
@@ -54,6 +57,7 @@ impl State {
             Self::Pending => 1,
             Self::Replaced => 2,
             Self::Damaged => 3,
+            Self::Named => 4,
         }
     }
 }
@@ -170,7 +174,7 @@ pub fn create_table(sql: &impl Sql) -> Result<(), SqlError> {
 const COLUMNS: &str = "id, rank, key, place, min_ms, max_ms, samples, bytes, tail_bytes, resolution, first_host, \
                        last_host, part_of";
 
-/// Adds a block under its id.
+/// Adds a block under its id, or changes the state of one that is listed.
 pub fn insert(sql: &impl Sql, entry: &BlockEntry, state: State) -> Result<(), SqlError> {
     let values = [
         Value::Integer(entry.id),
@@ -190,7 +194,8 @@ pub fn insert(sql: &impl Sql, entry: &BlockEntry, state: State) -> Result<(), Sq
     ];
     let insert = format!(
         "INSERT INTO blocks ({COLUMNS}, state) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) \
+         ON CONFLICT (id) DO UPDATE SET state = excluded.state"
     );
     sql.exec(&insert, &values).map(|_| ())
 }
@@ -228,6 +233,25 @@ pub fn of_day(sql: &impl Sql, day: Day, state: State) -> Result<Vec<BlockEntry>,
 pub fn next_local(sql: &impl Sql) -> Result<Option<BlockEntry>, SqlError> {
     let condition = "id IN (SELECT id FROM block_data) AND place = 0 AND state <> 2 ORDER BY id LIMIT 1";
     Ok(select(sql, condition, &[])?.pop())
+}
+
+/// Whether a block's object has the name of another block too, beside these: the same samples compacted again under the
+/// same rank are the same object.
+pub fn shares_object(sql: &impl Sql, entry: &BlockEntry, beside: &[i64]) -> Result<bool, SqlError> {
+    // An object holds the same samples whoever lists it: the index by time finds them all.
+    let select = "SELECT id FROM blocks WHERE resolution = ?1 AND min_ms = ?2 AND key = ?3";
+    let values = [
+        Value::Integer(entry.resolution.number().into()),
+        Value::Integer(entry.min.0),
+        Value::Text(entry.key.clone()),
+    ];
+    for row in sql.exec(select, &values)? {
+        let [id] = columns(row)?;
+        if !beside.contains(&id.integer()?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// At most `count_max` blocks that were replaced by `until`.

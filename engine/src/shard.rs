@@ -202,7 +202,7 @@ impl<S: Sql> Shard<S> {
             Request::Counters(store) => self.counters(store).map(Reply::Counters),
             Request::BlocksAfter(id) => self.blocks_after(id).map(Reply::Blocks),
             Request::UnknownObjects(keys) => self.unknown_objects(keys).map(Reply::Objects),
-            Request::Adopt(found) => self.adopt(found).map(|()| Reply::Done),
+            Request::Adopt(found) => self.adopt(found, now).map(|()| Reply::Done),
             Request::RestoreHosts(hosts) => self.restore_hosts(hosts).map(Reply::Restored),
             Request::Retention => Ok(Reply::Retention(self.retention())),
             Request::Usage => self.usage().map(Reply::Usage),

@@ -13,7 +13,7 @@ use crate::{
     jobs::JobKind,
     ledger,
     rollup::Resolution,
-    sql::Sql,
+    sql::{Sql, SqlError},
 };
 use edgewatch_shared::{
     TimestampMs,
@@ -34,7 +34,7 @@ impl<S: Sql> Shard<S> {
         let Some(mut compaction) = self.working.compaction.take() else {
             let due = self.agenda.compact(self.number).filter(|(_, due)| *due <= now);
             let Some((day, _)) = due else { return Ok(Task::Done) };
-            self.working.compaction = self.begin_compaction(day)?;
+            self.working.compaction = self.begin_compaction(day, now)?;
             return Ok(if self.working.compaction.is_some() { Task::Again } else { Task::Done });
         };
         let step = match self.working.reading.take() {
@@ -49,8 +49,11 @@ impl<S: Sql> Shard<S> {
             Ok(Step::Again) => Task::Again,
             Ok(Step::Read(ranges)) => self.find(&compaction, ranges)?,
             Ok(Step::Store(entry, bytes)) if self.bucket_is_bound => {
+                // Named before it is stored: nothing lies in R2 that nobody knows of, should its sources change.
+                let entry = BlockEntry { id: self.next_block_id(), ..*entry };
+                block_index::insert(&self.sql, &entry, State::Named)?;
                 let key = entry.key.clone();
-                self.working.storing = Some(Storing::Compacted(*entry));
+                self.working.storing = Some(Storing::Compacted(entry));
                 Task::Store { key, bytes }
             }
             Ok(Step::Store(entry, bytes)) => {
@@ -77,8 +80,9 @@ impl<S: Sql> Shard<S> {
     }
 
     /// `None` if there is nothing to compact after all.
-    fn begin_compaction(&mut self, day: Day) -> Result<Option<Compaction>, ShardError> {
+    fn begin_compaction(&mut self, day: Day, now: TimestampMs) -> Result<Option<Compaction>, ShardError> {
         block_index::drop_unlisted_data(&self.sql)?;
+        self.drop_written(day, &[State::Named], now)?;
         let mut blocks = block_index::of_day(&self.sql, day, State::Current)?;
         let begun = agenda::begun(&self.sql, day)?;
         let newest = blocks.iter().map(|block| block.rank).max();
@@ -192,16 +196,28 @@ impl<S: Sql> Shard<S> {
         }
     }
 
-    /// With other sources the day is another: what was written of it so far goes.
     fn leave_out(&mut self, day: Day, damaged: i64, now: TimestampMs) -> Result<(), ShardError> {
-        let recorded = block_index::of_day(&self.sql, day, State::Pending)?;
         self.ledger.counters.add(Counter::DamagedBlocks, 1);
-        let sql = &self.sql;
-        in_transaction(sql, || {
-            block_index::set_state(sql, damaged, State::Damaged)?;
-            recorded.iter().try_for_each(|block| block_index::replace(sql, block.id, now))?;
-            Ok(agenda::end(sql, day)?)
+        in_transaction(&self.sql, || {
+            block_index::set_state(&self.sql, damaged, State::Damaged)?;
+            Ok(self.begin_anew(day, now)?)
         })?;
         self.look_at_blocks()
+    }
+
+    /// With other sources the day is another: what was written of it so far goes. To be called in a transaction.
+    pub(super) fn begin_anew(&self, day: Day, now: TimestampMs) -> Result<(), SqlError> {
+        self.drop_written(day, &[State::Named, State::Pending], now)?;
+        agenda::end(&self.sql, day)
+    }
+
+    /// What a compaction that was cut off wrote is deleted like what was replaced, unless it comes to the same again.
+    fn drop_written(&self, day: Day, states: &[State], now: TimestampMs) -> Result<(), SqlError> {
+        for state in states {
+            for block in block_index::of_day(&self.sql, day, *state)? {
+                block_index::replace(&self.sql, block.id, now)?;
+            }
+        }
+        Ok(())
     }
 }

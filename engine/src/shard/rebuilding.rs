@@ -8,6 +8,7 @@ use crate::{
     registry::HostRecord,
     sql::Sql,
 };
+use edgewatch_shared::{TimestampMs, time::Day};
 use std::collections::BTreeSet;
 
 /// Blocks that are told at a time.
@@ -32,17 +33,20 @@ impl<S: Sql> Shard<S> {
         Ok(keys.into_iter().filter(|key| belongs(key) && !known.contains(key)).collect())
     }
 
-    /// Lists blocks that were found in R2.
-    pub(super) fn adopt(&mut self, found: Vec<BlockEntry>) -> Result<(), ShardError> {
-        // What was in hand did not reckon with them.
+    /// Lists blocks that were found in R2, but for those that are listed by now.
+    pub(super) fn adopt(&mut self, mut found: Vec<BlockEntry>, now: TimestampMs) -> Result<(), ShardError> {
+        let known: BTreeSet<String> = block_index::keys(&self.sql)?.into_iter().collect();
+        found.retain(|entry| !known.contains(&entry.key));
+        // What was in hand did not reckon with them, nor what was recorded of their days.
         self.working = super::Working::default();
+        let days: BTreeSet<Day> = found.iter().map(BlockEntry::day).collect();
         let highest = found.iter().map(|entry| entry.rank).max().unwrap_or_default();
         self.newest_block_id = self.newest_block_id.max(highest);
         let entries: Vec<_> =
             found.into_iter().map(|entry| BlockEntry { id: self.next_block_id(), ..entry }).collect();
-        let sql = &self.sql;
-        in_transaction(sql, || {
-            Ok(entries.iter().try_for_each(|entry| block_index::insert(sql, entry, State::Current))?)
+        in_transaction(&self.sql, || {
+            days.iter().try_for_each(|day| self.begin_anew(*day, now))?;
+            Ok(entries.iter().try_for_each(|entry| block_index::insert(&self.sql, entry, State::Current))?)
         })?;
         self.look_at_blocks()
     }

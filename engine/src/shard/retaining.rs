@@ -16,6 +16,7 @@ use crate::{
     sql::Sql,
 };
 use edgewatch_shared::{TimestampMs, limits::DAY_MS};
+use std::collections::BTreeSet;
 
 /// Blocks deleted in a step: R2 deletes up to 1,000 objects at once, D1 takes 100 bound parameters.
 const DELETED_AT_ONCE: i64 = 90;
@@ -66,8 +67,14 @@ impl<S: Sql> Shard<S> {
         }
         let ids: Vec<i64> = blocks.iter().map(|block| block.id).collect();
         self.working.deleting.clone_from(&ids);
-        let remote = blocks.into_iter().filter(|block| block.place == Place::R2);
-        Ok(Task::Delete { keys: remote.map(|block| block.key).collect(), ids })
+        let mut keys = BTreeSet::new();
+        for block in blocks.into_iter().filter(|block| block.place == Place::R2) {
+            // An object goes with the last block that it is.
+            if !block_index::shares_object(&self.sql, &block, &ids)? {
+                keys.insert(block.key);
+            }
+        }
+        Ok(Task::Delete { keys: keys.into_iter().collect(), ids })
     }
 
     /// What [`Task::Delete`] asked for is done.

@@ -141,7 +141,6 @@ impl<S: Sql> Shard<S> {
                 }
             }
             Some(Storing::Compacted(entry)) => {
-                let entry = BlockEntry { id: self.next_block_id(), place: Place::R2, ..entry };
                 if let Some(compaction) = &mut self.working.compaction {
                     compaction.stored(entry);
                 }

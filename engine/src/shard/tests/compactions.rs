@@ -7,6 +7,7 @@ use crate::{
     sql::Value,
 };
 use edgewatch_shared::limits::DAY_MS;
+use std::collections::BTreeSet;
 
 /// Milliseconds from [`HOUR`] to the end of its day.
 fn to_midnight() -> i64 {
@@ -114,6 +115,12 @@ fn a_compaction_cut_between_any_two_steps_leaves_the_same_objects() {
         assert_eq!(world.run_due(night()), [JobKind::CompactDay]);
         assert_eq!(world.read_all(), expected);
         assert_eq!(world.r2, reference.r2, "cut after {steps} steps");
+        // What was written before the cut is what was written after it: it stays.
+        world.shard.due_job(night().plus_ms(REPLACED_GRACE_MS)).unwrap();
+        while !world.step(JobKind::DeleteReplaced, night().plus_ms(REPLACED_GRACE_MS)).unwrap() {}
+        world.assert_objects_exist();
+        assert_eq!([keys(&world, "raw"), keys(&world, "5m"), keys(&world, "1h")], [1, 1, 1]);
+        assert_eq!(world.read_all(), expected);
     }
     assert!(cuts >= 10, "only {cuts} cuts");
 }
@@ -203,12 +210,8 @@ fn the_night_begins_when_the_last_minutes_of_the_day_are_sealed() {
     assert_eq!((block.samples, block.part_of), (5, None));
 }
 
-#[test]
-fn a_damaged_part_is_left_out_after_some_tries_and_stops_nothing() {
-    let mut world = sealed(true);
-    let damaged = world.r2.keys().next().unwrap().clone();
-    let good = world.r2[&damaged].clone();
-    world.r2.get_mut(&damaged).unwrap()[3] ^= 1;
+/// Compacts the day until it is whole without what is damaged; returns when that was.
+fn leave_out_damaged(world: &mut World) -> TimestampMs {
     let mut now = night();
     for tries in 1..=2 {
         let failed = loop {
@@ -218,11 +221,21 @@ fn a_damaged_part_is_left_out_after_some_tries_and_stops_nothing() {
                 Err(error) => break error,
             }
         };
-        assert!(matches!(&failed, ShardError::Corrupt(why) if why.contains(&damaged)), "{failed}");
+        assert!(matches!(&failed, ShardError::Corrupt(why) if why.contains("checksum")), "{failed}");
         world.shard.put_off(JobKind::CompactDay, now).unwrap();
         now = now.plus_ms(HOUR_MS);
     }
     while !world.step(JobKind::CompactDay, now).unwrap() {}
+    now
+}
+
+#[test]
+fn a_damaged_part_is_left_out_after_some_tries_and_stops_nothing() {
+    let mut world = sealed(true);
+    let damaged = world.r2.keys().next().unwrap().clone();
+    let good = world.r2[&damaged].clone();
+    world.r2.get_mut(&damaged).unwrap()[3] ^= 1;
+    let now = leave_out_damaged(&mut world);
     world.run_due(now.plus_ms(REPLACED_GRACE_MS));
     assert_eq!(world.counters(true).get(Counter::DamagedBlocks), 1);
     assert_eq!(keys(&world, "raw"), 2, "{:?}", world.r2.keys());
@@ -230,6 +243,61 @@ fn a_damaged_part_is_left_out_after_some_tries_and_stops_nothing() {
     world.r2.insert(damaged, good);
     assert_eq!(world.read_all(), sealed(true).read_all());
     assert_eq!(world.run_due(now.plus_ms(DAY_MS)), []);
+}
+
+#[test]
+fn what_was_written_of_other_sources_is_deleted() {
+    let mut world = sealed(true);
+    let sealed: BTreeSet<String> = world.r2.keys().cloned().collect();
+    while world.r2.len() < sealed.len() + 3 {
+        assert!(!world.step(JobKind::CompactDay, night()).unwrap());
+    }
+    // Stored and not recorded when it was cut; then a part turns out to be damaged, and the day is another.
+    let (parts, written): (Vec<String>, Vec<String>) =
+        world.r2.keys().cloned().partition(|key| sealed.contains(key));
+    world.reopen();
+    world.r2.get_mut(&parts[0]).unwrap()[3] ^= 1;
+    let now = leave_out_damaged(&mut world);
+    world.run_due(now.plus_ms(REPLACED_GRACE_MS));
+    assert!(written.iter().all(|key| !world.r2.contains_key(key)), "{:?}", world.r2.keys());
+    assert_eq!(world.r2.len(), 1 + 3, "the damaged one, and the day without it");
+}
+
+/// A day of which so much is of host 1 that it is recorded before host 2 is read.
+pub fn large() -> World {
+    let mut world = World::new();
+    world.enroll(2).unwrap();
+    let mut state: u64 = 1;
+    let mut noise = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        // Every bit but one of the exponent's, so that it is finite.
+        f64::from_bits(state & !(1 << 62))
+    };
+    for part in 0..34 {
+        let samples = (0..8_000).map(|n| (at(part * 80_000 + n * 10), noise()));
+        world.push_values(1, samples, at(HOUR_MS - 1));
+    }
+    world.push_from(2, at(HOUR_MS), 200, at(HOUR_MS + 5_000));
+    world.push_from(2, at(2 * HOUR_MS), 200, at(2 * HOUR_MS + 5_000));
+    world.seal(at(3 * HOUR_MS));
+    world
+}
+
+#[test]
+fn what_was_recorded_before_a_damaged_part_was_left_out_and_is_the_same_after_it_stays() {
+    let mut world = large();
+    let expected = world.read_all();
+    let of_second = block_index::of_day(&world.sql, HOUR.day(), State::Current).unwrap();
+    let damaged = of_second.iter().find(|block| block.hosts.0 == host(2)).unwrap().key.clone();
+    world.r2.get_mut(&damaged).unwrap()[3] ^= 1;
+    let now = leave_out_damaged(&mut world);
+    let of_first = |block: &&BlockEntry| block.hosts.1 == host(1);
+    let again = block_index::of_day(&world.sql, HOUR.day(), State::Replaced).unwrap();
+    let current = block_index::of_day(&world.sql, HOUR.day(), State::Current).unwrap();
+    let is_again = |block: &&BlockEntry| again.iter().any(|other| other.key == block.key);
+    assert_eq!(current.iter().filter(of_first).filter(is_again).count(), 3, "{current:?}");
+    world.run_due(now.plus_ms(REPLACED_GRACE_MS));
+    assert_eq!(world.read_all(), expected);
 }
 
 #[test]

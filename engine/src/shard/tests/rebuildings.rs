@@ -1,7 +1,12 @@
 //! A shard whose storage was lost, put together again out of R2.
 
 use super::*;
-use crate::{block::BlockIndex, recovery};
+use crate::{
+    agenda::{COMPACT_GRACE_MS, REPLACED_GRACE_MS},
+    block::BlockIndex,
+    recovery,
+};
+use compactions::large;
 use edgewatch_shared::limits::DAY_MS;
 
 impl World {
@@ -21,14 +26,19 @@ impl World {
         };
         order(&mut unknown);
         for key in &unknown {
-            let bytes = &self.r2[key];
-            let length = bytes.len() as u64;
-            let index = BlockIndex::open(bytes, length, &mut Inflater::default()).unwrap();
-            let entry = recovery::entry(key, length, &index).unwrap();
+            let entry = entry(self, key);
             assert_eq!(self.ask(Request::Adopt(vec![entry]), HOUR), Ok(Reply::Done));
         }
         unknown.len()
     }
+}
+
+/// What a rebuild gives a shard of an object.
+fn entry(world: &World, key: &str) -> BlockEntry {
+    let bytes = &world.r2[key];
+    let length = bytes.len() as u64;
+    let index = BlockIndex::open(bytes, length, &mut Inflater::default()).unwrap();
+    recovery::entry(key, length, &index).unwrap()
 }
 
 /// Some hours, one of which was corrected later.
@@ -75,6 +85,71 @@ fn everything_sealed_comes_back_and_later_writes_still_count() {
         assert_eq!(world.read_all(), corrected);
         world.run_due(at(2 * DAY_MS));
         assert_eq!(world.read_all(), corrected);
+    }
+}
+
+/// When the day of [`HOUR`] is to be compacted.
+fn night() -> TimestampMs {
+    HOUR.day().end().plus_ms(COMPACT_GRACE_MS + HOUR_MS)
+}
+
+#[test]
+fn a_day_that_is_being_compacted_is_nothing_to_be_found() {
+    let mut world = filled();
+    let expected = world.read_all();
+    let parts = world.r2.len();
+    // Stored, and not recorded when R2 failed.
+    while world.r2.len() < parts + 3 {
+        assert!(!world.step(JobKind::CompactDay, night()).unwrap());
+    }
+    world.shard.put_off(JobKind::CompactDay, night()).unwrap();
+    assert_eq!(world.adopt_unknown(|_| ()), 0);
+    for now in [night().plus_ms(HOUR_MS), night().plus_ms(HOUR_MS + REPLACED_GRACE_MS)] {
+        world.run_due(now);
+        assert_eq!(world.read_all(), expected);
+    }
+    assert_eq!(world.r2.len(), 3);
+}
+
+#[test]
+fn objects_that_two_rebuilds_found_are_listed_once() {
+    let mut world = filled();
+    let expected = world.read_all();
+    world.lose_storage();
+    let entries: Vec<BlockEntry> = world.r2.keys().map(|key| entry(&world, key)).collect();
+    for _rebuild in 0..2 {
+        assert_eq!(world.ask(Request::Adopt(entries.clone()), HOUR), Ok(Reply::Done));
+    }
+    assert_eq!(block_index::after(&world.sql, 0, 100).unwrap().len(), entries.len());
+    assert_eq!(world.read_all(), expected);
+    for now in [night(), night().plus_ms(REPLACED_GRACE_MS)] {
+        world.run_due(now);
+        assert_eq!(world.read_all(), expected);
+    }
+}
+
+#[test]
+fn a_day_of_which_more_is_found_while_it_is_compacted_is_begun_anew() {
+    let mut world = large();
+    // The second of two parts of the host that is compacted first.
+    world.push_from(1, at(3 * HOUR_MS), 5, at(3 * HOUR_MS));
+    world.seal(at(4 * HOUR_MS));
+    let expected = world.read_all();
+    world.lose_storage();
+    let second: Vec<String> = world.r2.keys().filter(|key| key.contains("T17/")).cloned().collect();
+    let [second] = second.as_slice() else { panic!("{second:?}") };
+    let (second, bytes) = world.r2.remove_entry(second).unwrap();
+    world.adopt_unknown(|_| ());
+    let recorded = |world: &World| block_index::of_day(&world.sql, HOUR.day(), State::Pending).unwrap().len();
+    while recorded(&world) == 0 {
+        assert!(!world.step(JobKind::CompactDay, night()).unwrap());
+    }
+    world.r2.insert(second, bytes);
+    assert_eq!(world.adopt_unknown(|_| ()), 1);
+    assert_eq!(recorded(&world), 0);
+    for now in [night(), night().plus_ms(REPLACED_GRACE_MS)] {
+        world.run_due(now);
+        assert_eq!(world.read_all(), expected);
     }
 }
 

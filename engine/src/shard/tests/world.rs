@@ -1,6 +1,8 @@
 //! What the tests of a shard act on: the shard, its storage, and what stands for R2.
 
 use super::*;
+use crate::sql::Value;
+use edgewatch_shared::{Sample, Series, series::SeriesSamples};
 
 type Pushed = Result<Reply, ShardError>;
 
@@ -70,12 +72,22 @@ impl World {
         now: TimestampMs,
     ) -> Pushed {
         let batch = batch(name, start, count);
-        let frame = Frame::encode(&batch, &mut Deflater::default()).unwrap();
+        let newest = vec![("load_1m".into(), count as f64)];
+        self.push_series(sender, batch.series(), newest, now)
+    }
+
+    fn push_series(
+        &mut self,
+        sender: Sender,
+        series: &[SeriesSamples],
+        newest: Vec<(String, f64)>,
+        now: TimestampMs,
+    ) -> Pushed {
         let named = Named {
-            samples: batch.sample_count() as u32,
-            series: batch.series().iter().map(|entry| fingerprint(&entry.series)).collect(),
-            newest: vec![("load_1m".into(), count as f64)],
-            frame: frame.into_bytes(),
+            samples: series.iter().map(|entry| entry.samples.len() as u32).sum(),
+            series: series.iter().map(|entry| fingerprint(&entry.series)).collect(),
+            newest,
+            frame: frame::encode_series(series, &mut Deflater::default()).unwrap(),
         };
         let push = Push {
             sender,
@@ -85,6 +97,14 @@ impl World {
             way: Way::Direct,
         };
         self.ask(Request::Push(push), now)
+    }
+
+    /// Pushes these values of `load_1m`.
+    pub fn push_values(&mut self, n: u8, values: impl Iterator<Item = (TimestampMs, f64)>, now: TimestampMs) {
+        let series = Series { name: "load_1m".into(), labels: Labels::new() };
+        let samples = values.map(|(time, value)| Sample { time, value }).collect();
+        let sender = Sender::Host { id: host(n), claimed: None };
+        self.push_series(sender, &[SeriesSamples { series, samples }], Vec::new(), now).unwrap();
     }
 
     pub fn push_from(&mut self, n: u8, start: TimestampMs, count: i64, now: TimestampMs) {
@@ -181,10 +201,21 @@ impl World {
         let mut done = Vec::new();
         while let Some(job) = self.shard.due_job(now) {
             while !self.step(job.kind, now).unwrap() {}
+            self.assert_objects_exist();
             done.push(job.kind);
             assert!(done.len() < 100, "{done:?}");
         }
         done
+    }
+
+    /// What is read or will be has its object.
+    pub fn assert_objects_exist(&self) {
+        let rows =
+            self.sql.exec("SELECT key FROM blocks WHERE place = 1 AND state IN (0, 1, 3)", &[]).unwrap();
+        for row in rows {
+            let [Value::Text(key)] = row.as_slice() else { panic!("{row:?}") };
+            assert!(self.r2.contains_key(key), "{key} is gone");
+        }
     }
 
     pub fn hosts(&mut self) -> Vec<HostReport> {
