@@ -4,7 +4,7 @@
 //! that belong where they are put, from the first reply on.
 
 use edgewatch_shared::TimestampMs;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 /// A change of the offset in ms from which on stamps that were made before it are made anew.
 /// Reason: below lies what a slow network and two honest clocks disagree by.
@@ -37,12 +37,14 @@ pub fn corrected_offset_ms(offset_ms: i64, exchange: Exchange) -> i64 {
 pub struct Clock {
     running_ms: fn() -> i64,
     offset_ms: AtomicI64,
+    is_heard: AtomicBool,
 }
 
 impl Clock {
     /// A clock that runs with `running_ms` (milliseconds since whenever, never back) and says `wall` now.
     pub fn new(running_ms: fn() -> i64, wall: TimestampMs) -> Self {
-        Self { running_ms, offset_ms: AtomicI64::new(wall.0.saturating_sub(running_ms())) }
+        let offset_ms = AtomicI64::new(wall.0.saturating_sub(running_ms()));
+        Self { running_ms, offset_ms, is_heard: AtomicBool::new(false) }
     }
 
     /// Milliseconds on the clock that only runs forward: for waiting, and for [`Exchange`].
@@ -60,11 +62,17 @@ impl Clock {
         TimestampMs(self.running_ms().saturating_add(self.offset_ms()))
     }
 
+    /// Whether a server has told its time since the start. Until then the host's own clock is all there is.
+    pub fn is_heard(&self) -> bool {
+        self.is_heard.load(Ordering::Relaxed)
+    }
+
     /// Learns from a reply; returns by how many ms the clock was set forward (or back, if negative).
     pub fn correct(&self, exchange: Exchange) -> i64 {
         let before = self.offset_ms();
         let after = corrected_offset_ms(before, exchange);
         self.offset_ms.store(after, Ordering::Relaxed);
+        self.is_heard.store(true, Ordering::Relaxed);
         after.saturating_sub(before)
     }
 }
@@ -103,9 +111,9 @@ mod tests {
     #[test]
     fn a_clock_that_was_wrong_says_the_servers_time_after_one_reply() {
         let clock = Clock::new(|| 1_000, TimestampMs(50_000));
-        assert_eq!(clock.now(), TimestampMs(50_000));
+        assert_eq!((clock.now(), clock.is_heard()), (TimestampMs(50_000), false));
         assert_eq!(clock.correct(exchange(1_000, 1_000, 3_650_000)), 3_600_000);
-        assert_eq!(clock.now(), TimestampMs(3_650_000));
+        assert_eq!((clock.now(), clock.is_heard()), (TimestampMs(3_650_000), true));
         assert_eq!(clock.correct(exchange(1_000, 1_000, 3_650_000)), 0);
     }
 }

@@ -22,8 +22,10 @@ impl Counter {
 /// The counters, since the agent's start.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Batches dropped because the queue was full.
+    /// Batches dropped for lack of room or for their age.
     pub dropped_batches: Counter,
+    /// Batches, and places in the spool's files, that could not be read.
+    pub damaged_batches: Counter,
     /// Pushes that failed and are tried again.
     pub push_failures: Counter,
     /// Batches the server refused for good.

@@ -1,8 +1,8 @@
 //! The host's agent: collects metrics and pushes them to an Edgewatch server.
 //!
 //! Two threads around a queue. [`recorder`] runs the [`collectors`] at every tick and freezes
-//! what they read into batches; [`push::sender`] delivers the oldest batch of the [`queue`] until
-//! the server has it. Both go by one [`schedule`] and one corrected [`clock`]. The agent
+//! what they read into batches; [`push::sender`] delivers those of the [`spool`] until
+//! the server has them. Both go by one [`schedule`] and one corrected [`clock`]. The agent
 //! opens no port, runs nothing that a server sends, and needs no privileges.
 //!
 //! Clocks and randomness are handed in by [`command`]; everything that decides is tested without them.
@@ -25,7 +25,6 @@ pub mod os_clock;
 pub mod pending;
 pub mod platform;
 pub mod push;
-pub mod queue;
 pub mod recorder;
 pub mod schedule;
 pub mod server_url;
@@ -35,4 +34,5 @@ pub mod signals;
 #[cfg(not(unix))]
 #[path = "signals_elsewhere.rs"]
 pub mod signals;
+pub mod spool;
 pub mod ticks;

@@ -1,38 +1,29 @@
-//! The collecting thread: a round of readings at every tick, a batch into the queue whenever a push is due.
+//! The collecting thread: a round of readings at every tick, a batch into the spool whenever a push is due.
 
 use crate::{
     clock::Clock,
-    collectors::Collectors,
-    counters::Counters,
+    collectors::Reading,
+    facts::untold::Untold,
     pending::Pending,
-    queue::{Full, Queue},
     schedule::Schedule,
+    spool::{Full, Spool},
     ticks::{next_tick, stamp},
 };
-use edgewatch_shared::{
-    TimestampMs,
-    limits::HOUR_MS,
-    wire::{Facts, push::StreamId},
-};
+use edgewatch_shared::{TimestampMs, limits::HOUR_MS, wire::Facts};
 use log::{info, warn};
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
 /// Milliseconds between two looks at the host's facts. Reason: most change with a reboot only.
 const FACTS_EVERY_MS: i64 = HOUR_MS;
 
 /// What the collecting thread works with.
 pub struct Recorder {
-    /// What is read.
-    pub collectors: Collectors,
+    /// Reads the host once.
+    pub collect: Box<dyn FnMut() -> Vec<Reading> + Send>,
     /// Gathers the host's facts.
     pub gather_facts: fn() -> Facts,
-    /// Set when the server has to be told the facts.
-    pub facts_due: Arc<AtomicBool>,
-    /// What the readings are counted in.
-    pub stream: StreamId,
+    /// Where facts go.
+    pub untold: Arc<Untold>,
     /// The name in every body, where the token does not say it.
     pub host_in_body: Option<String>,
     /// Milliseconds between readings.
@@ -42,43 +33,50 @@ pub struct Recorder {
     /// When to push and when to stop.
     pub schedule: Arc<Schedule>,
     /// Where batches go.
-    pub queue: Arc<Queue>,
-    /// Counts what is dropped.
-    pub counters: Arc<Counters>,
+    pub spool: Arc<Spool>,
+    /// What was read and is in no batch yet.
+    pub pending: Pending,
+    /// What the thread remembers from round to round.
+    pub state: State,
 }
 
-/// What the thread remembers from round to round.
-struct State {
-    pending: Pending,
-    facts: Facts,
-    facts_gathered_ms: i64,
+/// What the collecting thread remembers.
+#[derive(Debug, Default)]
+pub struct State {
+    facts_gathered_ms: Option<i64>,
     is_dropping: bool,
 }
 
+/// When there will be something to push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Nothing is pending.
+    Nothing,
+    /// In so many milliseconds.
+    InMs(i64),
+    /// It has just been frozen.
+    Frozen,
+}
+
 impl Recorder {
-    /// Collects until it is told to stop, queues what is left and closes the queue.
+    /// Collects until it is told to stop, freezes what is left and closes the spool.
     pub fn run(mut self) {
-        let mut state = State {
-            pending: Pending::new(self.stream),
-            facts: (self.gather_facts)(),
-            facts_gathered_ms: self.clock.running_ms(),
-            is_dropping: false,
-        };
+        self.look_at_facts();
         let mut last = None;
         while !self.schedule.is_stopping() {
             let tick = next_tick(self.clock.now(), last, self.interval_ms);
-            if self.waited_until(tick, &mut state) {
+            if self.waited_until(tick) {
                 last = Some(tick);
-                self.collect(tick, &mut state);
+                self.collect(tick);
             }
         }
-        self.queue_pending(&mut state);
-        self.queue.close();
+        self.freeze();
+        self.spool.close();
     }
 
-    /// Waits for the tick, and queues a batch if a push falls due meanwhile. False if the wait was
+    /// Waits for the tick, and freezes a batch if a push falls due meanwhile. False if the wait was
     /// broken off: to stop, or because the clock was set and the tick is now too far away.
-    fn waited_until(&mut self, tick: TimestampMs, state: &mut State) -> bool {
+    fn waited_until(&mut self, tick: TimestampMs) -> bool {
         loop {
             if self.schedule.is_stopping() {
                 return false;
@@ -90,59 +88,63 @@ impl Recorder {
             if to_tick_ms > self.interval_ms.saturating_mul(2) {
                 return false;
             }
-            let mut wait_ms = to_tick_ms;
-            if !state.pending.is_empty() {
-                let due_ms = self.schedule.push_due_ms();
-                let to_push_ms = due_ms.saturating_sub(self.clock.running_ms());
-                if to_push_ms <= 0 {
-                    self.queue_pending(state);
-                    continue;
-                }
-                wait_ms = wait_ms.min(to_push_ms);
+            match self.freeze_if_due() {
+                Due::Nothing => self.schedule.wait(to_tick_ms),
+                Due::InMs(to_push_ms) => self.schedule.wait(to_tick_ms.min(to_push_ms)),
+                Due::Frozen => {}
             }
-            self.schedule.wait(wait_ms);
         }
     }
 
-    fn collect(&mut self, tick: TimestampMs, state: &mut State) {
+    /// Reads the host at its tick.
+    pub fn collect(&mut self, tick: TimestampMs) {
         let time = stamp(self.clock.now(), tick, self.interval_ms);
-        let round = self.collectors.collect();
-        state.pending.add(round, time, self.clock.offset_ms());
-        if state.pending.fills_a_batch() {
-            self.queue_pending(state);
+        let readings = (self.collect)();
+        if !self.pending.has_room_for(&readings) {
+            self.freeze();
+        }
+        self.pending.add(readings, time, self.clock.offset_ms());
+    }
+
+    /// Freezes what is pending if a push is due.
+    pub fn freeze_if_due(&mut self) -> Due {
+        if self.pending.is_empty() {
+            return Due::Nothing;
+        }
+        let due_ms = self.schedule.push_due_ms();
+        let to_push_ms = due_ms.saturating_sub(self.clock.running_ms());
+        if to_push_ms > 0 {
+            return Due::InMs(to_push_ms);
+        }
+        self.freeze();
+        Due::Frozen
+    }
+
+    fn freeze(&mut self) {
+        self.schedule.push_made(self.clock.running_ms());
+        self.look_at_facts();
+        let host = self.host_in_body.as_deref();
+        let Some((batch, list)) = self.pending.freeze(host, self.clock.offset_ms()) else { return };
+        match self.spool.freeze(batch, list) {
+            Ok(()) => {
+                if std::mem::take(&mut self.state.is_dropping) {
+                    info!("the spool has room again");
+                }
+            }
+            Err(Full) => {
+                if !std::mem::replace(&mut self.state.is_dropping, true) {
+                    warn!("the spool is full: new batches are dropped until the server takes old ones");
+                }
+            }
         }
     }
 
-    fn queue_pending(&self, state: &mut State) {
+    fn look_at_facts(&mut self) {
         let now_ms = self.clock.running_ms();
-        self.schedule.push_made(now_ms);
-        if now_ms.saturating_sub(state.facts_gathered_ms) >= FACTS_EVERY_MS {
-            state.facts_gathered_ms = now_ms;
-            let facts = (self.gather_facts)();
-            if facts != state.facts {
-                state.facts = facts;
-                self.facts_due.store(true, Ordering::Relaxed);
-            }
-        }
-        let facts = self.facts_due.swap(false, Ordering::Relaxed).then(|| state.facts.clone());
-        let host = self.host_in_body.as_deref();
-        for batch in state.pending.freeze(host, facts, self.clock.offset_ms()) {
-            match self.queue.push(batch) {
-                Ok(()) => {
-                    if std::mem::take(&mut state.is_dropping) {
-                        info!("the queue has room again");
-                    }
-                }
-                Err(Full(batch)) => {
-                    self.counters.dropped_batches.count();
-                    if batch.has_facts() {
-                        self.facts_due.store(true, Ordering::Relaxed);
-                    }
-                    if !std::mem::replace(&mut state.is_dropping, true) {
-                        warn!("the queue is full: new batches are dropped until the server takes old ones");
-                    }
-                }
-            }
+        let is_due = |gathered_ms| now_ms.saturating_sub(gathered_ms) >= FACTS_EVERY_MS;
+        if self.state.facts_gathered_ms.is_none_or(is_due) {
+            self.state.facts_gathered_ms = Some(now_ms);
+            self.untold.are((self.gather_facts)());
         }
     }
 }

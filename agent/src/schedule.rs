@@ -57,6 +57,11 @@ impl Schedule {
         }
     }
 
+    /// Milliseconds between pushes, as things are.
+    pub fn pace_ms(&self) -> i64 {
+        self.lock().pace_ms
+    }
+
     /// When the next push is due.
     pub fn push_due_ms(&self) -> i64 {
         self.lock().push_due_ms

@@ -13,6 +13,7 @@ pub const DESCRIBED: &[&str] = &[
     "agent_queue_batches",
     "agent_rejected_batches_total",
     "agent_resident_bytes",
+    "agent_spool_damaged_total",
 ];
 
 /// What the agent knows of itself.
@@ -22,10 +23,12 @@ pub struct ItselfReading {
     pub resident_bytes: Option<u64>,
     /// Seconds of processor time; absent where they cannot be read.
     pub cpu_s: Option<f64>,
-    /// Batches in the queue.
+    /// Batches that wait in the spool.
     pub queue_batches: usize,
-    /// Batches dropped because the queue was full.
+    /// Batches dropped for lack of room or for their age.
     pub dropped_batches: u64,
+    /// What could not be read of the spool.
+    pub damaged_batches: u64,
     /// Pushes that failed and are tried again.
     pub push_failures: u64,
     /// Batches the server refused for good.
@@ -41,7 +44,7 @@ pub struct Itself {
 }
 
 impl Itself {
-    /// A collector over the agent's counters and its queue's length.
+    /// A collector over the agent's counters and how many batches wait.
     pub fn new(counters: Arc<Counters>, queue_batches: Box<dyn Fn() -> usize + Send>) -> Self {
         Self { counters, queue_batches }
     }
@@ -52,6 +55,7 @@ impl Itself {
             cpu_s: os_clock::process_cpu_s(),
             queue_batches: (self.queue_batches)(),
             dropped_batches: self.counters.dropped_batches.get(),
+            damaged_batches: self.counters.damaged_batches.get(),
             push_failures: self.counters.push_failures.get(),
             rejected_batches: self.counters.rejected_batches.get(),
             collector_failures: self.counters.collector_failures().collect(),
@@ -68,7 +72,7 @@ impl Collector for Itself {
     }
 }
 
-/// The samples of a reading. A collector that never failed has none: a dozen zeros would be a tenth of all series.
+/// The samples of a reading. A collector or a spool that never failed has none: a dozen zeros would be a tenth of all series.
 pub fn samples(reading: &ItselfReading) -> Vec<Reading> {
     let mut samples = vec![
         Reading::plain("agent_queue_batches", reading.queue_batches as f64),
@@ -76,6 +80,9 @@ pub fn samples(reading: &ItselfReading) -> Vec<Reading> {
         Reading::plain("agent_push_failures_total", reading.push_failures as f64),
         Reading::plain("agent_rejected_batches_total", reading.rejected_batches as f64),
     ];
+    if reading.damaged_batches > 0 {
+        samples.push(Reading::plain("agent_spool_damaged_total", reading.damaged_batches as f64));
+    }
     let resident = |bytes| Reading::plain("agent_resident_bytes", bytes as f64);
     let cpu = |seconds| Reading::plain("agent_cpu_seconds_total", seconds);
     samples.extend(reading.cpu_s.map(cpu));
@@ -98,6 +105,7 @@ mod tests {
             cpu_s: Some(0.25),
             queue_batches: 3,
             dropped_batches: 4,
+            damaged_batches: 8,
             push_failures: 5,
             rejected_batches: 6,
             collector_failures: vec![("cpu", 7), ("disk", 0)],
@@ -111,6 +119,7 @@ mod tests {
                 Reading::plain("agent_dropped_batches_total", 4.0),
                 Reading::plain("agent_push_failures_total", 5.0),
                 Reading::plain("agent_rejected_batches_total", 6.0),
+                Reading::plain("agent_spool_damaged_total", 8.0),
                 Reading::plain("agent_cpu_seconds_total", 0.25),
                 Reading::plain("agent_resident_bytes", 4_096.0),
                 failures("cpu", 7.0),

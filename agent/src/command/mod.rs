@@ -16,6 +16,7 @@ use crate::{
     },
     server_url::ServerUrl,
     settings::{Said, Settings, SettingsError, Sources},
+    spool::LockError,
 };
 use arguments::{Arguments, Command, UsageError};
 use std::{collections::BTreeMap, ffi::OsString, io, path::Path, process::ExitCode};
@@ -38,6 +39,9 @@ pub enum CommandError {
     /// The host's credentials cannot be read or kept.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
+    /// Another agent runs on this host.
+    #[error(transparent)]
+    Spool(#[from] LockError),
     /// Enrolment needs a token.
     #[error("no enrolment token: edgewatch-agent enroll URL TOKEN, or set EDGEWATCH_TOKEN")]
     NoEnrollmentToken,

@@ -1,5 +1,7 @@
 //! What is known of the host beside its samples.
 
+pub mod untold;
+
 #[cfg(target_os = "linux")]
 mod linux;
 // On Linux its pure parts are tested all the same.

@@ -50,7 +50,8 @@ impl Link {
                 (State::Unauthorized { said_ms }, (Level::Warn, line))
             }
             Verdict::Rejected { why } => {
-                let line = format!("the server refused a batch for good, it is dropped: {why}");
+                let line =
+                    format!("the server refused a batch for good, it is set aside in rejected/: {why}");
                 (State::Rejecting, (Level::Error, line))
             }
             Verdict::TooLarge { why } => {

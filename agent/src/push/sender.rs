@@ -1,124 +1,229 @@
-//! The sending thread: the queue's oldest batch, again and again, until the server has it or has refused it for good.
+//! The sending thread: fresh batches first, then what has to be caught up with, each until the server has it or has
+//! refused it for good.
 
 use super::{
-    client::Client,
+    client::{Answer, NoAnswer},
     identity::Identity,
     link::Link,
     verdict::{Judged, Verdict, judge},
 };
 use crate::{
     backoff::retry_ms,
-    batch::Batch,
+    batch::{BatchError, SeriesList, Told},
     clock::{Clock, Exchange, STEP_MS},
     counters::Counters,
-    queue::Queue,
+    facts::untold::Untold,
     schedule::{FLUSH_MS_MAX, Schedule},
+    spool::{Spool, Waiting, rejected},
 };
-use edgewatch_shared::wire::push::{DictionaryId, MEDIA_TYPE};
+use edgewatch_shared::wire::{Facts, PushReply, push::DictionaryId};
 use log::{debug, error, info, log, warn};
 use std::{
-    ops::ControlFlow,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+    collections::VecDeque,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 /// Where batches go.
-const PATH: &str = "/api/v1/push";
+pub const PATH: &str = "/api/v1/push";
+
+/// How many times as often as fresh batches those of the past go. Reason: the batches of 16 hours are sent in 80 minutes,
+/// and a fleet that comes back together sends 13 times its usual pushes meanwhile: of the 256 hosts of a shard 55 a second,
+/// of which a shard takes hundreds.
+const CATCH_UP: i64 = 12;
+/// Bounds of the milliseconds between two batches of the past. Reason: a host is no flood; nor does a slow pace, which asks
+/// for fewer pushes, leave the past where it is.
+const CATCH_UP_MS: std::ops::RangeInclusive<i64> = 1_000..=60_000;
+/// Milliseconds between batches at the least while the server does not take them. Reason: readings of each second in
+/// batches of their own would be many pushes later; and no more than this is lost if the agent is killed.
+const AWAY_PACE_MS: u64 = 10_000;
+/// Milliseconds between two times that the disk is waited for while the server is away: what a power cut costs.
+const SYNC_EVERY_MS: u64 = 10_000;
+/// Series lists that the server is believed to have. Reason: the past and the present have one each, now and then two.
+const KNOWN_LISTS: usize = 8;
+/// The longest wait for a batch; then it is waited on.
+const IDLE_MS_MAX: i64 = 3_600_000;
+
+/// Makes one request, with a bearer token and a body.
+pub type Post = Box<dyn FnMut(&str, &[u8]) -> Result<Answer, NoAnswer> + Send>;
 
 /// What the sending thread works with.
 pub struct Sender {
     /// Where batches wait.
-    pub queue: Arc<Queue>,
+    pub spool: Arc<Spool>,
     /// When to stop, and whom to tell the server's pace.
     pub schedule: Arc<Schedule>,
     /// Signs, and learns from replies.
     pub clock: Arc<Clock>,
     /// Counts what fails.
     pub counters: Arc<Counters>,
-    /// Set when the host's facts were lost with a batch and have to be told again.
-    pub facts_due: Arc<AtomicBool>,
+    /// The facts that the server does not know.
+    pub untold: Arc<Untold>,
     /// The way to the server.
-    pub client: Client,
+    pub post: Post,
     /// Who we are.
     pub identity: Identity,
     /// A number out of `[0, 1)`.
     pub random: fn() -> f64,
+    /// Where batches go that the server refused for good.
+    pub rejected_dir: PathBuf,
+    /// What the thread remembers from push to push.
+    pub state: State,
 }
 
-/// How the oldest batch has fared so far.
-#[derive(Default)]
-struct Tries {
+/// What the sending thread remembers.
+#[derive(Debug, Default)]
+pub struct State {
+    link: Link,
+    /// Pushes that failed, one after the other.
     failed: u32,
-    /// The server may have stored it without our hearing of it: its samples must not change any more.
-    may_be_stored: bool,
+    /// The series lists of the last pushes that were taken: the server has them, unless it says otherwise.
+    known_lists: VecDeque<DictionaryId>,
+    /// When the next batch of the past may be sent.
+    catch_up_ms: i64,
 }
 
-/// What the thread remembers from push to push.
-#[derive(Default)]
-struct State {
-    tries: Tries,
-    /// The series list of the last push that was taken: the server has it, unless it says otherwise.
-    known_list: Option<DictionaryId>,
+/// What to do after a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The next one.
+    Step,
+    /// Wait for a batch, but no longer than this. So many were frozen before.
+    Idle {
+        /// Batches frozen so far.
+        frozen: u64,
+        /// Milliseconds.
+        at_most_ms: i64,
+    },
+    /// The server does not take what there is: wait so many milliseconds.
+    Pause(u64),
+    /// All is sent that is to be sent before the agent ends.
+    End,
 }
 
 impl Sender {
-    /// Sends until the queue is closed and empty, or until there is no use in trying before the agent ends.
-    pub fn run(self) {
-        let mut link = Link::default();
-        let mut state = State::default();
-        while let Some(batch) = self.queue.wait_for_front() {
-            let batch = self.stamped_right(batch, &state.tries);
-            let with_list = state.known_list != Some(batch.list());
-            let body = match batch.body(with_list) {
-                Ok(body) => body,
-                Err(fault) => {
-                    error!("a batch cannot be sent, it is dropped: {fault}");
-                    self.reject(&batch);
-                    self.queue.take_front();
-                    state.tries = Tries::default();
-                    continue;
+    /// Sends until the spool is closed and has nothing that is lost with the process, or until there is no use in trying.
+    pub fn run(mut self) {
+        loop {
+            match self.step() {
+                Next::Step => {}
+                Next::Idle { frozen, at_most_ms } => {
+                    let at_most_ms = u64::try_from(at_most_ms).unwrap_or_default();
+                    self.spool.wait(frozen, Duration::from_millis(at_most_ms));
                 }
-            };
-            let (verdict, clock_stepped) = self.push(&body);
-            // A token of the wrong time is no news once the time is mended: the next one will be right.
-            let mended = clock_stepped && matches!(verdict, Verdict::Unauthorized { .. });
-            let news = if mended { None } else { link.news(&verdict, self.clock.running_ms()) };
-            if let Some((level, line)) = news {
-                log!(level, "{line}");
+                Next::Pause(wait_ms) if !self.schedule.is_stopping() => self.pause(wait_ms),
+                Next::Pause(wait_ms) if wait_ms < FLUSH_MS_MAX => {
+                    std::thread::sleep(Duration::from_millis(wait_ms));
+                }
+                Next::Pause(_) | Next::End => break,
             }
-            if self.settle(&batch, verdict, &mut state).is_break() {
+        }
+        self.spool.sync();
+    }
+
+    /// Waits for the next try, and for the disk now and then. An agent that is told to stop meanwhile tries at once.
+    fn pause(&self, wait_ms: u64) {
+        let start = Instant::now();
+        let wait = Duration::from_millis(wait_ms);
+        loop {
+            self.spool.sync();
+            let left = wait.saturating_sub(start.elapsed()).min(Duration::from_millis(SYNC_EVERY_MS));
+            let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+            if left_ms == 0 || self.schedule.wait_unless_stopping(left_ms) {
                 return;
             }
         }
     }
 
-    /// A batch that was stamped before the clock turned out to be wrong is stamped anew, as long as no server can have stored it.
-    fn stamped_right(&self, batch: Arc<Batch>, tries: &Tries) -> Arc<Batch> {
-        let offset_ms = self.clock.offset_ms();
-        let off_by_ms = offset_ms.saturating_sub(batch.clock_offset_ms());
-        if tries.may_be_stored || off_by_ms.saturating_abs() < STEP_MS {
-            return batch;
-        }
-        match batch.restamped(offset_ms) {
-            Ok(restamped) => {
-                self.queue.replace_front(std::iter::once(restamped.clone()));
-                Arc::new(restamped)
+    /// Sends one batch, if one is to be sent now.
+    pub fn step(&mut self) -> Next {
+        let (frozen, is_closed) = (self.spool.frozen(), self.spool.is_closed());
+        let to_catch_up_ms = self.state.catch_up_ms.saturating_sub(self.clock.running_ms());
+        let waiting = self.spool.fresh().or_else(|| match is_closed {
+            // What is on the disk waits there for the next start.
+            true => self.spool.oldest_in_memory(),
+            false if to_catch_up_ms <= 0 => self.spool.backlog(),
+            false => None,
+        });
+        match waiting {
+            Some(waiting) => self.send(&waiting),
+            None if is_closed => Next::End,
+            None if to_catch_up_ms > 0 && self.spool.stats().batches > 0 => {
+                Next::Idle { frozen, at_most_ms: to_catch_up_ms }
             }
-            Err(fault) => {
-                error!("a batch keeps its old timestamps: {fault}");
-                batch
-            }
+            None => Next::Idle { frozen, at_most_ms: IDLE_MS_MAX },
         }
     }
 
+    fn send(&mut self, waiting: &Waiting) -> Next {
+        let id = waiting.batch.list;
+        let is_known = self.state.known_lists.contains(&id);
+        let list = if is_known { None } else { self.spool.list(waiting) };
+        let facts = if waiting.is_fresh { self.untold.get() } else { None };
+        let body = match self.body(waiting, facts.clone(), list.as_ref()) {
+            Ok(body) => body,
+            Err(fault) => {
+                self.give_up(waiting, &fault);
+                return Next::Step;
+            }
+        };
+        let (verdict, clock_stepped) = self.push(&body);
+        if !waiting.is_fresh {
+            self.state.catch_up_ms = self.clock.running_ms().saturating_add(self.catch_up_ms());
+        }
+        // A token of the wrong time is no news once the time is mended: the next one will be right.
+        let mended = clock_stepped && matches!(verdict, Verdict::Unauthorized { .. });
+        let news = if mended { None } else { self.state.link.news(&verdict, self.clock.running_ms()) };
+        if let Some((level, line)) = news {
+            log!(level, "{line}");
+        }
+        match verdict {
+            Verdict::Delivered(reply) => self.delivered(waiting, facts, &reply),
+            Verdict::UnknownList { .. } if is_known => {
+                self.state.known_lists.retain(|known| *known != id);
+                return Next::Step;
+            }
+            // With its list it cannot be unknown: a server that says so once more is asked again after a pause.
+            Verdict::UnknownList { .. } if list.is_some() => return self.retry(None),
+            Verdict::UnknownList { why } => {
+                self.give_up(waiting, &format!("its series list cannot be read, and {why}"));
+            }
+            Verdict::Rejected { .. } => self.set_aside(waiting),
+            Verdict::TooLarge { why } => {
+                if !self.spool.cut(waiting) {
+                    warn!("a batch of one reading is too large, it is set aside: {why}");
+                    self.set_aside(waiting);
+                }
+            }
+            Verdict::Retry { retry_after_s, .. } => {
+                self.spool.may_be_stored(waiting);
+                return self.retry(retry_after_s);
+            }
+            // The same bytes will be welcome once the host is: nothing of them was stored.
+            Verdict::Unauthorized { .. } => return self.retry(None),
+        }
+        self.state.failed = 0;
+        Next::Step
+    }
+
+    fn body(
+        &self,
+        waiting: &Waiting,
+        facts: Option<Facts>,
+        list: Option<&SeriesList>,
+    ) -> Result<Vec<u8>, BatchError> {
+        // A host that enrolled since is known by its token.
+        let host = self.identity.host_in_body();
+        let host = host.map(|now| waiting.batch.host.as_deref().unwrap_or(now));
+        waiting.batch.body(Told { floor: self.spool.floor(waiting), host, facts, list })
+    }
+
     /// Makes one request. Returns what became of it, and whether its answer set our clock.
-    fn push(&self, body: &[u8]) -> (Verdict, bool) {
+    fn push(&mut self, body: &[u8]) -> (Verdict, bool) {
         let bearer = self.identity.bearer(self.clock.now().seconds());
         let sent_ms = self.clock.running_ms();
-        let answer = match self.client.post(PATH, &bearer, MEDIA_TYPE, body) {
+        let answer = match (self.post)(&bearer, body) {
             Ok(answer) => answer,
             Err(no_answer) => {
                 let verdict = Verdict::Retry { why: no_answer.to_string(), retry_after_s: None };
@@ -136,76 +241,70 @@ impl Sender {
         (verdict, stepped)
     }
 
-    /// Does what the verdict asks for.
-    fn settle(&self, batch: &Batch, verdict: Verdict, state: &mut State) -> ControlFlow<()> {
-        let tries = &mut state.tries;
-        match verdict {
-            Verdict::Delivered(reply) => {
-                debug!(
-                    "pushed {} samples; {} were there before, {} refused by their time",
-                    reply.ingested, reply.duplicate, reply.refused
-                );
-                state.known_list = Some(batch.list());
-                self.schedule.follow(reply.next_push_ms, self.clock.running_ms());
-            }
-            Verdict::UnknownList { .. } => {
-                // With its list it cannot be unknown: a server that says so once more is asked again after a pause.
-                if state.known_list.take() == Some(batch.list()) {
-                    return ControlFlow::Continue(());
-                }
-                return self.wait(tries, None);
-            }
-            Verdict::Rejected { .. } => self.reject(batch),
-            Verdict::TooLarge { why } => match batch.halves() {
-                Ok(Some(halves)) => {
-                    self.queue.replace_front(halves.into_iter());
-                    tries.failed = 0;
-                    return ControlFlow::Continue(());
-                }
-                Ok(None) => {
-                    warn!("a batch of one reading is too large, it is dropped: {why}");
-                    self.reject(batch);
-                }
-                Err(fault) => {
-                    error!("a batch cannot be split, it is dropped: {fault}");
-                    self.reject(batch);
-                }
-            },
-            Verdict::Retry { retry_after_s, .. } => {
-                tries.may_be_stored = true;
-                if let Some(retry_after_s) = retry_after_s {
-                    self.schedule.rest(retry_after_s.saturating_mul(1_000), self.clock.running_ms());
-                }
-                return self.wait(tries, retry_after_s);
-            }
-            // The same bytes will be welcome once the host is: nothing of them was stored.
-            Verdict::Unauthorized { .. } => return self.wait(tries, None),
+    fn delivered(&mut self, waiting: &Waiting, facts: Option<Facts>, reply: &PushReply) {
+        debug!(
+            "pushed {} samples; {} were there before, {} refused by their time",
+            reply.ingested, reply.duplicate, reply.refused
+        );
+        let known_lists = &mut self.state.known_lists;
+        known_lists.retain(|known| *known != waiting.batch.list);
+        known_lists.push_back(waiting.batch.list);
+        if known_lists.len() > KNOWN_LISTS {
+            known_lists.pop_front();
         }
-        self.queue.take_front();
-        *tries = Tries::default();
-        ControlFlow::Continue(())
+        if let Some(facts) = facts {
+            self.untold.told(&facts);
+        }
+        self.spool.settle(waiting);
+        // The slot that is told to whoever catches up is none for the next fresh push.
+        if waiting.is_fresh {
+            self.schedule.follow(reply.next_push_ms, self.clock.running_ms());
+        }
     }
 
-    fn reject(&self, batch: &Batch) {
+    /// Keeps a batch that will never be taken as a file, with all that is needed to send it by hand.
+    fn set_aside(&self, waiting: &Waiting) {
         self.counters.rejected_batches.count();
-        if batch.has_facts() {
-            self.facts_due.store(true, Ordering::Relaxed);
+        let list = self.spool.list(waiting);
+        let readings = waiting.batch.readings;
+        let name = format!(
+            "{:013}-{:016x}-{}-{}.batch",
+            self.clock.now().0.max(0),
+            waiting.batch.stream.0,
+            readings.first,
+            readings.last
+        );
+        let kept = self.body(waiting, None, list.as_ref()).map_err(|fault| fault.to_string());
+        let kept = kept.and_then(|body| {
+            rejected::keep(&self.rejected_dir, &name, &body).map_err(|error| error.to_string())
+        });
+        match kept {
+            Ok(path) => debug!("it is kept as {}", path.display()),
+            Err(fault) => {
+                error!("a batch that was refused cannot be kept in {}: {fault}", self.rejected_dir.display())
+            }
         }
+        self.spool.settle(waiting);
     }
 
-    /// Waits for the next try. An agent that is told to stop meanwhile tries at once; one that
-    /// was told before breaks off if the wait would outlast its end.
-    fn wait(&self, tries: &mut Tries, retry_after_s: Option<u64>) -> ControlFlow<()> {
+    fn give_up(&self, waiting: &Waiting, fault: &dyn std::fmt::Display) {
+        error!("a batch cannot be sent, it is dropped: {fault}");
+        self.counters.damaged_batches.count();
+        self.spool.settle(waiting);
+    }
+
+    /// The same again after a pause, in which what is read goes into fewer batches.
+    fn retry(&mut self, retry_after_s: Option<u64>) -> Next {
         self.counters.push_failures.count();
-        tries.failed = tries.failed.saturating_add(1);
-        let wait_ms = retry_ms(tries.failed, (self.random)(), retry_after_s);
-        if !self.schedule.is_stopping() {
-            self.schedule.wait_unless_stopping(wait_ms);
-        } else if wait_ms < FLUSH_MS_MAX {
-            std::thread::sleep(Duration::from_millis(wait_ms));
-        } else {
-            return ControlFlow::Break(());
-        }
-        ControlFlow::Continue(())
+        let rest_ms = retry_after_s.unwrap_or_default().saturating_mul(1_000).max(AWAY_PACE_MS);
+        self.schedule.rest(rest_ms, self.clock.running_ms());
+        self.state.failed = self.state.failed.saturating_add(1);
+        Next::Pause(retry_ms(self.state.failed, (self.random)(), retry_after_s))
+    }
+
+    /// Milliseconds until the next batch of the past, spread so that a fleet that came back together drifts apart.
+    fn catch_up_ms(&self) -> i64 {
+        let usual_ms = (self.schedule.pace_ms() / CATCH_UP).clamp(*CATCH_UP_MS.start(), *CATCH_UP_MS.end());
+        (usual_ms as f64 * (0.75 + 0.5 * (self.random)())) as i64
     }
 }

@@ -4,13 +4,20 @@ pub mod collection;
 mod duration;
 pub mod patterns;
 pub mod registry;
+mod size;
 
 use crate::{
     collectors::NOUNS,
     server_url::{ServerUrl, UrlError},
+    spool::{Limits, WhenFull},
 };
 use collection::{Collection, Excludes, Naming, TRAFFIC_RESET_DAY};
-use edgewatch_shared::{HostName, catalogue::nearest_of, host::HostNameError};
+use edgewatch_shared::{
+    HostName,
+    catalogue::nearest_of,
+    host::HostNameError,
+    limits::{DAY_MS, HOUR_MS},
+};
 use log::LevelFilter;
 use patterns::Patterns;
 use registry::{CONFIG, LIST, SETTINGS, Setting};
@@ -24,8 +31,10 @@ use std::{
 pub const COLLECT_INTERVAL_MS: RangeInclusive<i64> = 1_000..=300_000;
 /// Bounds of `push_interval` in ms. Reason: below, requests are the cost; above, nobody knows whether the host lives.
 pub const PUSH_INTERVAL_MS: RangeInclusive<i64> = 1_000..=3_600_000;
-/// Bounds of `queue_batches`. Reason: none is no queue; 10,000 batches of a few kB are a week's at one a minute.
-pub const QUEUE_BATCHES: RangeInclusive<i64> = 1..=10_000;
+/// Bounds of `spool_size` in bytes. Reason: below, it has no segments to speak of; above, reading it takes minutes at the start.
+pub const SPOOL_BYTES: RangeInclusive<u64> = 1 << 20..=16 << 30;
+/// Bounds of `spool_age` in ms. Reason: below, a night's outage is lost; above, the server refuses what it is sent.
+pub const SPOOL_AGE_MS: RangeInclusive<i64> = HOUR_MS..=7 * DAY_MS;
 
 /// Where the configuration file is looked for if nobody names one.
 const CONFIG_FILE: &str = "/etc/edgewatch/agent.toml";
@@ -105,9 +114,9 @@ pub struct Settings {
     pub collect_interval_ms: i64,
     /// Milliseconds between pushes.
     pub push_interval_ms: i64,
-    /// Batches the queue holds.
-    pub queue_batches: usize,
-    /// Where credentials lie.
+    /// How much the spool keeps.
+    pub spool: Limits,
+    /// Where credentials and the spool lie.
     pub state_dir: PathBuf,
     /// What to say.
     pub log_level: LevelFilter,
@@ -162,10 +171,7 @@ impl Settings {
             name: reader.said("name"),
             collect_interval_ms: reader.duration("collect_interval", 10_000, COLLECT_INTERVAL_MS),
             push_interval_ms: reader.duration("push_interval", 60_000, PUSH_INTERVAL_MS),
-            queue_batches: reader.optional("queue_batches", 60, "a number from 1 to 10000", |text| {
-                let batches = text.parse().ok().filter(|batches| QUEUE_BATCHES.contains(batches))?;
-                usize::try_from(batches).ok()
-            }),
+            spool: reader.spool(),
             log_level: reader.optional(
                 "log_level",
                 LevelFilter::Info,
@@ -276,6 +282,25 @@ impl Reader<'_> {
             traffic_reset_day: reset_day,
             state_dir: state_dir.to_owned(),
         }
+    }
+
+    /// How much the spool keeps.
+    fn spool(&mut self) -> Limits {
+        let size = "a size from 1MiB to 16GiB";
+        let bytes_max = self.optional("spool_size", 64 << 20, size, |text| {
+            size::parse_bytes(text).filter(|bytes| SPOOL_BYTES.contains(bytes))
+        });
+        let age_ms_max =
+            self.optional("spool_age", 7 * DAY_MS, "a duration such as 12h or 7d from 1h to 7d", |text| {
+                duration::parse_ms(text).filter(|ms| SPOOL_AGE_MS.contains(ms))
+            });
+        let which = "drop-newest or drop-oldest";
+        let when_full = self.optional("spool_full", WhenFull::DropNewest, which, |text| match text {
+            "drop-newest" => Some(WhenFull::DropNewest),
+            "drop-oldest" => Some(WhenFull::DropOldest),
+            _ => None,
+        });
+        Limits { bytes_max, age_ms_max, when_full }
     }
 
     fn duration(&mut self, key: &str, default_ms: i64, bounds_ms: RangeInclusive<i64>) -> i64 {

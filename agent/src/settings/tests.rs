@@ -88,10 +88,13 @@ fn bounds_hold_on_both_sides_and_a_bad_value_warns_and_falls_back() {
 }
 
 #[test]
-fn the_queue_and_the_switches_fall_back_too() {
+fn the_spool_and_the_switches_fall_back_too() {
     for (variable, good, bad) in [
-        ("EDGEWATCH_QUEUE_BATCHES", "1", "0"),
-        ("EDGEWATCH_QUEUE_BATCHES", "10000", "10001"),
+        ("EDGEWATCH_SPOOL_SIZE", "1MiB", "1023KiB"),
+        ("EDGEWATCH_SPOOL_SIZE", "16GiB", "16385MiB"),
+        ("EDGEWATCH_SPOOL_AGE", "1h", "59m"),
+        ("EDGEWATCH_SPOOL_AGE", "7d", "7d1s"),
+        ("EDGEWATCH_SPOOL_FULL", "drop-oldest", "oldest"),
         ("EDGEWATCH_LOG_LEVEL", "debug", "loud"),
         ("EDGEWATCH_LOG_LEVEL", "error", "off"),
         ("EDGEWATCH_ALLOW_PLAIN_HTTP", "true", "maybe"),
@@ -99,7 +102,9 @@ fn the_queue_and_the_switches_fall_back_too() {
         assert_eq!(load(&[(variable, good)], &[], None).unwrap().1.len(), 0, "{good}");
         let (settings, warnings) = load(&[(variable, bad)], &[], None).unwrap();
         assert_eq!(warnings.len(), 1, "{bad}");
-        assert_eq!((settings.queue_batches, settings.log_level), (60, LevelFilter::Info), "{bad}");
+        let Limits { bytes_max, age_ms_max, when_full } = settings.spool;
+        assert_eq!((bytes_max, age_ms_max), (64 << 20, 604_800_000), "{bad}");
+        assert_eq!((when_full, settings.log_level), (WhenFull::DropNewest, LevelFilter::Info), "{bad}");
         assert!(!settings.allow_plain_http);
     }
 }
@@ -145,11 +150,11 @@ fn every_key_with_a_typo_is_an_error_that_tells_the_key() {
 
 #[test]
 fn a_file_takes_texts_numbers_and_switches_and_nothing_else() {
-    let file = "queue_batches = 7\nallow_plain_http = true\nname = \"web\"\n";
+    let file = "traffic_reset_day = 7\nallow_plain_http = true\nname = \"web\"\n";
     let (settings, warnings) = load(&[], &[], Some(file)).unwrap();
-    assert_eq!((settings.queue_batches, settings.allow_plain_http), (7, true));
+    assert_eq!((settings.collection.traffic_reset_day, settings.allow_plain_http), (7, true));
     assert_eq!(warnings, [""; 0]);
-    for bad in ["queue_batches = [7]", "queue_batches = ", "url = 1.5"] {
+    for bad in ["traffic_reset_day = [7]", "traffic_reset_day = ", "url = 1.5"] {
         assert!(matches!(load(&[], &[], Some(bad)), Err(SettingsError::File { .. })), "{bad}");
     }
 }
@@ -220,7 +225,9 @@ fn defaults_are_what_the_registry_says() {
     let told = |key| registry::by_key(key).unwrap().default;
     assert_eq!(duration::parse_ms(told("collect_interval")), Some(settings.collect_interval_ms));
     assert_eq!(duration::parse_ms(told("push_interval")), Some(settings.push_interval_ms));
-    assert_eq!(told("queue_batches"), settings.queue_batches.to_string());
+    assert_eq!(size::parse_bytes(told("spool_size")), Some(settings.spool.bytes_max));
+    assert_eq!(duration::parse_ms(told("spool_age")), Some(settings.spool.age_ms_max));
+    assert_eq!((told("spool_full"), settings.spool.when_full), ("drop-newest", WhenFull::DropNewest));
     assert_eq!(told("log_level"), settings.log_level.to_string().to_lowercase());
     assert_eq!(told("allow_plain_http"), settings.allow_plain_http.to_string());
 }

@@ -52,6 +52,14 @@ impl Home {
         path.display().to_string()
     }
 
+    /// The files of a folder of the state directory, by their names.
+    pub fn files(&self, folder: &str) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.state_dir().join(folder)).unwrap();
+        let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        files
+    }
+
     /// The binary with this environment beside the state directory.
     fn command(&self, arguments: &[&str], env: &[(&str, &str)]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_edgewatch-agent"));
@@ -108,6 +116,11 @@ impl AgentProcess {
             assert!(start.elapsed() < PATIENCE, "never said {text:?}");
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Its process' id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Tells it to stop.

@@ -1,4 +1,4 @@
-//! What is tried again, what waits, what is split and what is dropped.
+//! What is tried again, what waits, what is split and what is set aside.
 
 use super::{
     agent_process::Home,
@@ -86,7 +86,7 @@ fn a_host_that_is_not_let_in_keeps_its_batches_and_says_so_once() {
 }
 
 #[test]
-fn a_batch_that_is_refused_for_good_is_dropped_and_counted_and_its_facts_are_told_again() {
+fn a_batch_that_is_refused_for_good_is_set_aside_and_counted_and_the_facts_are_told_again() {
     for (status, code) in [(400, ErrorCode::InvalidBatch), (409, ErrorCode::IdentityConflict)] {
         let server = FakeServer::start(first([refusal(status, code, None)]));
         let home = Home::enrolled_at(&server);
@@ -97,6 +97,11 @@ fn a_batch_that_is_refused_for_good_is_dropped_and_counted_and_its_facts_are_tol
         assert_eq!(sent_again.count(), 1);
         assert!(acknowledged(&received).iter().any(|body| body.facts.is_some()));
         assert_eq!(agent.said(&format!("{}: by a test", code.as_str())), 1, "{}", agent.log());
+        let aside = home.files("rejected");
+        assert_eq!(aside.len(), 1, "{aside:?}");
+        let refused = received[0].0.push();
+        let kept = Request { body: std::fs::read(&aside[0]).unwrap(), ..received[0].0.clone() };
+        assert_eq!((kept.push().readings, kept.push().metrics), (refused.readings, refused.metrics));
     }
 }
 
@@ -131,7 +136,7 @@ fn a_batch_that_is_too_large_goes_in_halves_that_keep_their_numbers() {
 }
 
 #[test]
-fn a_reading_that_is_too_large_by_itself_is_dropped_and_counted() {
+fn a_reading_that_is_too_large_by_itself_is_set_aside_and_counted() {
     let server = FakeServer::start(first([reply(413, "")]));
     let home = Home::enrolled_at(&server);
     let agent = home.run("1s", &[]);
@@ -145,25 +150,6 @@ fn a_reading_that_is_too_large_by_itself_is_dropped_and_counted() {
 fn counts_a_rejected_batch(body: &MetricsBody) -> bool {
     let rejected = |name: &str| name == "agent_rejected_batches_total";
     body.metrics.iter().any(|sample| rejected(&sample.name) && sample.value >= 1.0)
-}
-
-#[test]
-fn a_full_queue_drops_the_newest_and_counts_them() {
-    let server = FakeServer::start(accepted);
-    let home = Home::enrolled_at(&server);
-    let address = server.address();
-    drop(server);
-    let agent = home.run("1s", &[("EDGEWATCH_QUEUE_BATCHES", "2")]);
-    agent.wait_until_said("the queue is full");
-    let server = FakeServer::start_at(address, accepted);
-    let counted = |body: &MetricsBody| {
-        let dropped = |name: &str| name == "agent_dropped_batches_total";
-        body.metrics.iter().any(|sample| dropped(&sample.name) && sample.value >= 1.0)
-    };
-    let received = server.wait_until(|received| acknowledged(received).iter().any(counted));
-    let bodies = acknowledged(&received);
-    assert_each_once_in_order(&bodies);
-    assert!(bodies[0].facts.is_some(), "the oldest batch is the first of all");
 }
 
 #[test]

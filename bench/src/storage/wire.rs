@@ -9,22 +9,19 @@ use crate::{
 };
 use anyhow::{Context, Result, anyhow, ensure};
 use edgewatch_agent::{
-    batch::{Batch, Columns, SeriesList, Told},
-    pending::Round,
+    batch::{Batch, SeriesList, Told},
     push::{client::Client, identity::Identity, transport::Transport},
     server_url::ServerUrl,
 };
 use edgewatch_shared::{
-    HostId, Series, TimestampMs,
+    HostId, Sample, Series, TimestampMs,
     keys::{Keyring, Purpose},
     series::SeriesSamples,
-    wire::push::{MEDIA_TYPE, StreamId},
+    wire::push::{MEDIA_TYPE, ReadingRange, StreamId},
 };
 use std::{
-    collections::BTreeMap,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
-    sync::Arc,
     thread,
 };
 
@@ -63,11 +60,11 @@ fn ours(feed: &Feed, sender: Sender) -> Result<Vec<f64>> {
     counted(PUSHES, |url| {
         let url = ServerUrl::parse(url, false).map_err(|error| anyhow!("{error}"))?;
         let client = Client::new(url, &Transport::direct());
-        let mut list = None;
         for number in 0..PUSHES {
             let bearer = identity.bearer(Feed::time(sender, number).seconds());
-            let batch = batch(&feed.samples(sender, number), number, &mut list);
-            let body = batch.body(number == 0)?;
+            let (batch, list) = batch(feed.samples(sender, number), number);
+            let list = (number == 0).then_some(&list);
+            let body = batch.body(Told { floor: batch.readings.first, list, ..Told::default() })?;
             let answer = client.post("/api/v1/push", &bearer, MEDIA_TYPE, &body);
             let answer = answer.map_err(|error| anyhow!("{error}"))?;
             ensure!(answer.status == 202, "the listener answered {}", answer.status);
@@ -76,19 +73,15 @@ fn ours(feed: &Feed, sender: Sender) -> Result<Vec<f64>> {
     })
 }
 
-/// The agent's batch of some readings.
-fn batch(samples: &[SeriesSamples], number: u64, list: &mut Option<Arc<SeriesList>>) -> Batch {
-    let mut rounds: BTreeMap<TimestampMs, BTreeMap<Series, f64>> = BTreeMap::new();
-    for SeriesSamples { series, samples } in samples {
-        for sample in samples {
-            rounds.entry(sample.time).or_default().insert(series.clone(), sample.value);
-        }
-    }
-    let mut columns = Columns::default();
-    for ((time, samples), number) in rounds.into_iter().zip(number * READINGS + 1..) {
-        columns.add(Round { number, time, samples });
-    }
-    columns.freeze(STREAM, Told::default(), 0, list)
+/// The agent's batch of some readings, and the list of their series.
+fn batch(mut samples: Vec<SeriesSamples>, number: u64) -> (Batch, SeriesList) {
+    samples.sort_by(|a, b| a.series.cmp(&b.series));
+    let (series, columns): (Vec<Series>, Vec<Vec<Sample>>) =
+        samples.into_iter().map(|entry| (entry.series, entry.samples)).unzip();
+    let list = SeriesList::of(&series);
+    let first = number * READINGS + 1;
+    let readings = ReadingRange { first, last: first + READINGS - 1 };
+    (Batch::freeze(STREAM, readings, None, list.id, &columns, 0), list)
 }
 
 /// Bytes of the same pushes as Prometheus sends them, with a bearer token of 43 characters (32 bytes).

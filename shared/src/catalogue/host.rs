@@ -12,11 +12,20 @@ pub const CATALOGUE: &[Metric] = &[
     .by(&["collector"]),
     counter("agent_cpu_seconds_total", "s", "Processor time the agent has used.")
         .like("process_cpu_seconds_total"),
-    counter("agent_dropped_batches_total", "", "Batches dropped because the queue was full."),
+    counter(
+        "agent_dropped_batches_total",
+        "",
+        "Batches dropped for lack of room in the spool, or for their age.",
+    ),
     counter("agent_push_failures_total", "", "Pushes that failed and were tried again."),
-    gauge("agent_queue_batches", "", "Batches waiting to be pushed."),
+    gauge("agent_queue_batches", "", "Batches waiting in the spool."),
     counter("agent_rejected_batches_total", "", "Batches the server refused for good."),
     gauge("agent_resident_bytes", "B", "Resident memory of the agent.").like("process_resident_memory_bytes"),
+    counter(
+        "agent_spool_damaged_total",
+        "",
+        "Batches and places in the spool's files that could not be read.",
+    ),
     gauge("boot_time_seconds", "s", "When the host booted, in seconds since the epoch.")
         .like("node_boot_time_seconds"),
     gauge("container_count", "", "Running containers."),

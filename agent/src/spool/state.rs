@@ -1,0 +1,453 @@
+//! What the spool does while nobody else touches it.
+
+use super::{
+    Full, Limits, Stats, Waiting, WhenFull,
+    held::Held,
+    log::{Log, Place},
+    memory::Memory,
+    ranges::Ranges,
+    record::{HEAD_BYTES, Record},
+};
+use crate::{
+    batch::{Batch, BatchError, SeriesList},
+    clock::{Clock, STEP_MS},
+    counters::Counters,
+};
+use edgewatch_shared::{
+    TimestampMs,
+    limits::MINUTE_MS,
+    wire::push::{ReadingRange, StreamId},
+};
+use log::{error, info, warn};
+use std::{io, sync::Arc};
+
+/// Batches that wait as fresh ones; with more the newest goes first, and the others are caught up with. Reason: a short
+/// fault delays nothing, and after a long one people want to see now before then.
+pub const FRESH_BATCHES_MAX: usize = 5;
+/// Milliseconds after which a disk that failed is tried again. Reason: room may have been made, and a try costs little.
+const RETRY_DISK_MS: i64 = 10_000;
+/// Milliseconds between two looks for what is too old.
+const LOOK_FOR_OLD_MS: i64 = MINUTE_MS;
+
+/// The batches that go before all others.
+#[derive(Debug)]
+struct Fresh {
+    /// Those of our own stream from this reading on.
+    from: u64,
+    /// None of them lies before.
+    place: Place,
+    /// How many there are.
+    batches: usize,
+}
+
+/// The spool.
+pub struct State {
+    pub(super) limits: Limits,
+    pub(super) clock: Arc<Clock>,
+    pub(super) counters: Arc<Counters>,
+    /// The stream of this process.
+    pub(super) stream: StreamId,
+    /// The folder, unless it cannot be used.
+    pub(super) log: Option<Log>,
+    held: Held,
+    /// What the disk did not take: newer than all that is on it.
+    memory: Memory,
+    fresh: Fresh,
+    /// The newest batch: its first reading, and a place that it does not lie before.
+    newest: Option<(u64, Place)>,
+    /// Nothing before is held.
+    front: Place,
+    oldest: Option<TimestampMs>,
+    /// Readings of our stream that the server may have stored without our hearing of it.
+    may_be_stored: Ranges,
+    disk_fails: bool,
+    retry_disk_ms: i64,
+    /// Whether the disk did not take a note, and needs to be told all of what is held.
+    is_behind: bool,
+    look_for_old_ms: i64,
+    pub(super) frozen: u64,
+    pub(super) closed: bool,
+}
+
+impl State {
+    /// Nothing yet.
+    pub fn new(limits: Limits, clock: Arc<Clock>, counters: Arc<Counters>, stream: StreamId) -> Self {
+        Self {
+            limits,
+            clock,
+            counters,
+            stream,
+            log: None,
+            held: Held::default(),
+            memory: Memory::default(),
+            fresh: Fresh { from: 0, place: Place::default(), batches: 0 },
+            newest: None,
+            front: Place::default(),
+            oldest: None,
+            may_be_stored: Ranges::default(),
+            disk_fails: false,
+            retry_disk_ms: i64::MIN,
+            is_behind: false,
+            look_for_old_ms: i64::MIN,
+            frozen: 0,
+            closed: false,
+        }
+    }
+
+    /// Takes over what was found in the folder.
+    pub fn opened(&mut self, log: Log, found: &Held) {
+        for (stream, held) in found.streams() {
+            held.readings.iter().for_each(|readings| self.held.insert(stream, readings));
+            held.cuts.iter().for_each(|cut| self.held.cut(stream, *cut));
+            held.moves.iter().for_each(|(readings, by_ms)| self.held.moved(stream, *readings, *by_ms));
+        }
+        self.fresh.place = log.end();
+        self.log = Some(log);
+        self.find_oldest();
+    }
+
+    /// Says that the disk fails, unless it has been said.
+    pub fn disk_failed(&mut self, error: &io::Error) {
+        self.retry_disk_ms = self.clock.running_ms().saturating_add(RETRY_DISK_MS);
+        if !std::mem::replace(&mut self.disk_fails, true) {
+            warn!("the spool cannot be written, batches are kept in memory until it can: {error}");
+        }
+    }
+
+    /// Whether the disk is worth a try.
+    pub fn may_try_disk(&self) -> bool {
+        !self.disk_fails || self.clock.running_ms() >= self.retry_disk_ms
+    }
+
+    /// Takes the newest batch in, on disk if that works.
+    pub fn freeze(&mut self, batch: Batch, list: &Arc<SeriesList>) -> Result<(), Full> {
+        self.drop_old();
+        self.write_memory();
+        let bytes = batch.to_bytes().len();
+        let on_disk = self.memory.is_empty() && self.log.is_some() && self.may_try_disk();
+        let on_disk_bytes = (bytes + list.encoded.len() + 2 * HEAD_BYTES) as u64;
+        let bytes_max = self.limits.bytes_max;
+        let is_full = |log: &Log| log.bytes() + on_disk_bytes > bytes_max;
+        while on_disk && self.log.as_ref().is_some_and(is_full) {
+            if self.limits.when_full == WhenFull::DropNewest || !self.drop_oldest_segment() {
+                return self.turn_away();
+            }
+        }
+        let (stream, readings, newest) = (batch.stream, batch.readings, batch.newest);
+        let end = self.log.as_ref().map_or(Place::default(), Log::end);
+        self.held.insert(stream, readings);
+        let place = if on_disk { self.append(&batch, list) } else { None };
+        if place.is_none() {
+            let mut batch = batch;
+            while let Err(too_much) = self.memory.push(batch, list) {
+                batch = too_much;
+                if self.limits.when_full == WhenFull::DropNewest || !self.drop_oldest_in_memory() {
+                    self.held.remove(stream, readings);
+                    return self.turn_away();
+                }
+            }
+        }
+        self.oldest = self.oldest.or(Some(newest));
+        self.newest = Some((readings.first, place.unwrap_or(end)));
+        self.fresh.batches += 1;
+        self.frozen += 1;
+        Ok(())
+    }
+
+    fn turn_away(&self) -> Result<(), Full> {
+        self.counters.dropped_batches.count();
+        Err(Full)
+    }
+
+    fn append(&mut self, batch: &Batch, list: &SeriesList) -> Option<Place> {
+        let log = self.log.as_mut()?;
+        match log.append(batch, list, &self.held) {
+            Ok(place) => {
+                if std::mem::take(&mut self.disk_fails) {
+                    info!("the spool is written again");
+                }
+                if std::mem::take(&mut self.is_behind) {
+                    self.note(Record::Held(self.held.clone()));
+                }
+                Some(place)
+            }
+            Err(error) => {
+                self.disk_failed(&error);
+                None
+            }
+        }
+    }
+
+    /// Writes what is in memory to the disk, as far as it takes it.
+    fn write_memory(&mut self) {
+        while self.log.is_some() && self.may_try_disk() {
+            let Some(oldest) = self.memory.pop() else { break };
+            let batch = &oldest.batch;
+            let held = self.held.stream(batch.stream).filter(|held| held.readings.meets(batch.readings));
+            let Some(held) = held else { continue };
+            let is_whole = held.readings.within(batch.readings).next() == Some(batch.readings);
+            // The disk must not take for held what was delivered of it, nor send it otherwise than it was sent.
+            self.is_behind |= !is_whole || !held.cuts.is_empty() || !held.moves.is_empty();
+            let written = self.append(batch, &oldest.list);
+            if written.is_none() {
+                self.memory.put_back(oldest);
+                return;
+            }
+        }
+    }
+
+    /// Writes a note. One that the disk does not take is made up for by the next thing that it takes.
+    fn note(&mut self, note: Record) {
+        if let Some(log) = self.log.as_mut()
+            && let Err(error) = log.note(note, &self.held)
+        {
+            self.is_behind = true;
+            self.disk_failed(&error);
+        }
+    }
+
+    /// The oldest of the fresh batches. If there are many, only the newest still counts as fresh.
+    pub fn fresh(&mut self) -> Option<Waiting> {
+        if self.fresh.batches > FRESH_BATCHES_MAX
+            && let Some((first, place)) = self.newest
+        {
+            self.fresh = Fresh { from: first, place, batches: 1 };
+        }
+        if self.fresh.batches == 0 {
+            return None;
+        }
+        let (stream, from) = (self.stream, self.fresh.from);
+        let is_fresh = |batch: &Batch| batch.stream == stream && batch.readings.first >= from;
+        let mut place = self.fresh.place;
+        while let Some((batch, at, end)) = self.log.as_ref()?.next_held(place, &self.held, |_, _| {}) {
+            if is_fresh(&batch) {
+                self.fresh.place = at;
+                return self.waiting(batch, Some(at), true);
+            }
+            place = end;
+        }
+        let found = self.memory.iter().find(|batch| is_fresh(batch)).cloned();
+        if found.is_none() {
+            // It lies where nothing can be read; who looks for the oldest will come upon it.
+            self.fresh.batches = 0;
+        }
+        self.waiting(found?, None, true)
+    }
+
+    /// The oldest batch that is not fresh.
+    pub fn backlog(&mut self) -> Option<Waiting> {
+        self.drop_old();
+        let (batch, place) = self.oldest_batch()?;
+        let is_fresh = batch.stream == self.stream && batch.readings.first >= self.fresh.from;
+        if is_fresh && self.fresh.batches > 0 { None } else { self.waiting(batch, place, is_fresh) }
+    }
+
+    /// The oldest batch that is in memory only.
+    pub fn oldest_in_memory(&mut self) -> Option<Waiting> {
+        let batch = self.memory.iter().next()?.clone();
+        let is_fresh = batch.stream == self.stream && batch.readings.first >= self.fresh.from;
+        self.waiting(batch, None, is_fresh)
+    }
+
+    /// The oldest batch that is held, and where it lies unless it is in memory. What cannot be read on the way is given up.
+    fn oldest_batch(&mut self) -> Option<(Batch, Option<Place>)> {
+        let mut unreadable = Vec::new();
+        let found = self.log.as_ref().and_then(|log| {
+            log.next_held(self.front, &self.held, |stream, readings| unreadable.push((stream, readings)))
+        });
+        if let Some((_, place, _)) = &found {
+            self.front = *place;
+        }
+        let is_less = !unreadable.is_empty();
+        for (stream, readings) in unreadable {
+            warn!("readings {} to {} cannot be read from the spool", readings.first, readings.last);
+            self.counters.damaged_batches.count();
+            self.let_go(stream, readings);
+        }
+        if is_less && let Some(log) = self.log.as_mut() {
+            log.count(&self.held);
+        }
+        match found {
+            Some((batch, place, _)) => Some((batch, Some(place))),
+            None => self.memory.iter().next().map(|batch| (batch.clone(), None)),
+        }
+    }
+
+    /// What is to be sent of a batch: as much of it as goes at once, with the times that it is to have.
+    fn waiting(&mut self, batch: Batch, place: Option<Place>, is_fresh: bool) -> Option<Waiting> {
+        let (stream, record) = (batch.stream, batch.readings);
+        match self.part_of(&batch, place) {
+            Ok(batch) => Some(Waiting { batch, record, place, is_fresh }),
+            Err(fault) => {
+                error!("a batch is given up: {fault}");
+                self.counters.damaged_batches.count();
+                self.let_go(stream, record);
+                self.count_down(place, 1, batch.sample_count);
+                None
+            }
+        }
+    }
+
+    fn part_of(&mut self, batch: &Batch, place: Option<Place>) -> Result<Batch, BatchError> {
+        let held = self.held.stream(batch.stream).ok_or(BatchError::Shape)?;
+        let part = held.part_of(batch.readings).ok_or(BatchError::Shape)?;
+        let batch = batch.part(part)?.moved(held.moved_ms(part.first))?;
+        // Stamped before the clock turned out to be wrong: it is stamped anew, as long as no server can have stored it.
+        let off_by_ms = self.clock.offset_ms().saturating_sub(batch.clock_offset_ms);
+        let is_ours = batch.stream == self.stream && !self.may_be_stored.meets(part);
+        if !is_ours || off_by_ms.saturating_abs() < STEP_MS {
+            return Ok(batch);
+        }
+        self.held.moved(batch.stream, part, off_by_ms);
+        if place.is_some() {
+            self.note(Record::Moved(batch.stream, part, off_by_ms));
+        }
+        batch.moved(off_by_ms)
+    }
+
+    /// The series list of a batch; `None` where it cannot be read.
+    pub fn list(&self, waiting: &Waiting) -> Option<SeriesList> {
+        let id = waiting.batch.list;
+        match waiting.place {
+            Some(place) => self.log.as_ref()?.list(place.segment, id),
+            None => self.memory.list(id).map(|list| SeriesList::clone(list)),
+        }
+    }
+
+    /// The oldest reading of a stream that is held.
+    pub fn floor(&self, stream: StreamId) -> Option<u64> {
+        self.held.stream(stream)?.readings.first()
+    }
+
+    /// The server may have stored what was sent: it must not change any more.
+    pub fn may_be_stored(&mut self, waiting: &Waiting) {
+        if waiting.batch.stream == self.stream {
+            self.may_be_stored.insert(waiting.batch.readings);
+        }
+    }
+
+    /// Notes that a batch goes in two parts, of which the second begins at this reading.
+    pub fn cut(&mut self, waiting: &Waiting, at: u64) {
+        self.held.cut(waiting.batch.stream, at);
+        if waiting.place.is_some() {
+            self.note(Record::Cut(waiting.batch.stream, at));
+        }
+    }
+
+    /// What was sent is delivered, or set aside: it is not held any more.
+    pub fn settle(&mut self, waiting: &Waiting) {
+        let Waiting { batch, record, place, is_fresh } = waiting;
+        self.let_go(batch.stream, batch.readings);
+        self.may_be_stored.remove(batch.readings);
+        let is_done = !self.held.has(batch.stream, *record);
+        if is_done && *is_fresh {
+            self.fresh.batches = self.fresh.batches.saturating_sub(1);
+        }
+        self.count_down(*place, usize::from(is_done), batch.sample_count);
+        self.write_memory();
+    }
+
+    /// Readings that are not held any more.
+    fn let_go(&mut self, stream: StreamId, readings: ReadingRange) {
+        self.held.remove(stream, readings);
+        let is_on_disk = self.log.as_ref().is_some_and(|log| log.has(stream, readings));
+        if is_on_disk {
+            self.note(Record::Settled(stream, readings));
+        }
+        let held = &self.held;
+        self.memory.retain(|batch| held.has(batch.stream, batch.readings));
+        if let Some(log) = self.log.as_mut() {
+            log.remove_settled(held);
+        }
+        if self.held.is_empty() {
+            self.oldest = None;
+        }
+    }
+
+    fn count_down(&mut self, place: Option<Place>, batches: usize, samples: usize) {
+        if let (Some(log), Some(place)) = (self.log.as_mut(), place) {
+            log.count_down(place.segment, batches, samples);
+        }
+    }
+
+    /// Drops what is older than it may be. Only a clock that a server has set can tell.
+    fn drop_old(&mut self) {
+        let now_ms = self.clock.running_ms();
+        if now_ms < self.look_for_old_ms || !self.clock.is_heard() {
+            return;
+        }
+        let mut dropped = 0u64;
+        while let Some((batch, place)) = self.oldest_batch() {
+            let held = self.held.stream(batch.stream);
+            let mut newest = batch.newest.plus_ms(held.map_or(0, |held| held.moved_ms(batch.readings.last)));
+            if batch.stream == self.stream && !self.may_be_stored.meets(batch.readings) {
+                newest = batch.newest.plus_ms(self.clock.offset_ms().saturating_sub(batch.clock_offset_ms));
+            }
+            self.oldest = Some(newest);
+            if self.clock.now().ms_since(newest) <= self.limits.age_ms_max {
+                break;
+            }
+            dropped += 1;
+            self.counters.dropped_batches.count();
+            if batch.stream == self.stream && batch.readings.first >= self.fresh.from {
+                self.fresh.batches = self.fresh.batches.saturating_sub(1);
+            }
+            self.let_go(batch.stream, batch.readings);
+            self.count_down(place, 1, batch.sample_count);
+        }
+        if dropped > 0 {
+            warn!("{dropped} batches were too old to be delivered, they are dropped");
+        }
+        self.look_for_old_ms = now_ms.saturating_add(LOOK_FOR_OLD_MS);
+    }
+
+    /// Drops all of the oldest segment. False if there is none, or if nothing but it could be written to.
+    fn drop_oldest_segment(&mut self) -> bool {
+        let Some((readings, batches)) = self.log.as_ref().and_then(|log| log.oldest(&self.held)) else {
+            return false;
+        };
+        for (stream, readings) in readings {
+            self.let_go(stream, readings);
+        }
+        (0..batches).for_each(|_| self.counters.dropped_batches.count());
+        true
+    }
+
+    fn drop_oldest_in_memory(&mut self) -> bool {
+        let Some(oldest) = self.memory.pop() else { return false };
+        self.let_go(oldest.batch.stream, oldest.batch.readings);
+        self.counters.dropped_batches.count();
+        true
+    }
+
+    /// The disk does not say that it has what was written last: it is written again, elsewhere.
+    pub fn rescue(&mut self, error: &io::Error) {
+        self.disk_failed(error);
+        let Some(log) = self.log.as_mut() else { return };
+        for (batch, list) in log.rescue(&self.held).into_iter().rev() {
+            self.memory.push_before(batch, list);
+        }
+        self.is_behind = true;
+    }
+
+    fn find_oldest(&mut self) {
+        self.oldest = self.oldest_batch().map(|(batch, _)| batch.newest);
+    }
+
+    /// What waits, and what was lost.
+    pub fn stats(&self) -> Stats {
+        let (batches, samples) = self.log.as_ref().map_or((0, 0), Log::counts);
+        let in_memory = self.memory.len();
+        Stats {
+            batches: batches + in_memory,
+            samples: samples + self.memory.iter().map(|batch| batch.sample_count).sum::<usize>(),
+            batches_in_memory: in_memory,
+            bytes: self.log.as_ref().map_or(0, Log::bytes),
+            oldest: self.oldest,
+            dropped_batches: self.counters.dropped_batches.get(),
+            rejected_batches: self.counters.rejected_batches.get(),
+            damaged_batches: self.counters.damaged_batches.get(),
+            disk_fails: self.disk_fails || self.log.is_none(),
+        }
+    }
+}

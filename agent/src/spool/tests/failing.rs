@@ -1,0 +1,154 @@
+//! A disk that is full, cannot be written, or does not keep what it was given.
+
+use super::*;
+use std::{
+    fs::File,
+    io::Write,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+/// A disk that fails when a test says so, halfway through what it is given.
+#[derive(Debug, Default)]
+pub struct FailingDisk {
+    pub writes_fail: AtomicBool,
+    pub syncs_fail: AtomicBool,
+}
+
+impl FailingDisk {
+    pub fn set(&self, writes_fail: bool, syncs_fail: bool) {
+        self.writes_fail.store(writes_fail, Ordering::Relaxed);
+        self.syncs_fail.store(syncs_fail, Ordering::Relaxed);
+    }
+}
+
+impl Disk for FailingDisk {
+    fn write(&self, mut file: &File, bytes: &[u8]) -> io::Result<()> {
+        if self.writes_fail.load(Ordering::Relaxed) {
+            file.write_all(&bytes[..bytes.len() / 2])?;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        file.write_all(bytes)
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        if self.syncs_fail.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        file.sync_data()
+    }
+}
+
+fn on(disk: &Arc<FailingDisk>, dir: &Path, stream: u64) -> Process {
+    let disk: Arc<dyn Disk> = Arc::<FailingDisk>::clone(disk);
+    Process::with(dir, stream, LIMITS, disk)
+}
+
+#[test]
+fn what_a_full_disk_does_not_take_waits_in_memory_and_is_written_when_it_does() {
+    let dir = TempDir::new().unwrap();
+    let disk = Arc::new(FailingDisk::default());
+    let mut process = on(&disk, dir.path(), 1);
+    process.freeze_all(3);
+    disk.set(true, false);
+    process.freeze_all(3);
+    let stats = process.spool.stats();
+    assert_eq!((stats.batches, stats.batches_in_memory, stats.disk_fails), (6, 3, true));
+    let in_memory = process.spool.oldest_in_memory().unwrap();
+    assert_eq!(in_memory.batch.readings.first, 7);
+    disk.set(false, false);
+    process.freeze_all(1);
+    assert!(process.spool.stats().disk_fails, "a disk that failed is given some time");
+    pass(10_000);
+    process.freeze_all(1);
+    let stats = process.spool.stats();
+    assert_eq!((stats.batches, stats.batches_in_memory, stats.disk_fails), (8, 0, false));
+    drop(process);
+    let sent = Process::start(dir.path(), 2).deliver_all();
+    assert!(sent.is_sorted() && sent.len() == 8, "{sent:?}");
+}
+
+#[test]
+fn what_is_delivered_while_the_disk_is_full_is_known_once_it_is_not() {
+    let dir = TempDir::new().unwrap();
+    let disk = Arc::new(FailingDisk::default());
+    let mut process = on(&disk, dir.path(), 1);
+    process.freeze_all(2);
+    disk.set(true, false);
+    process.freeze_all(2);
+    assert_eq!(process.deliver(), Some((1, 1, 2)));
+    assert_eq!(process.spool.fresh().unwrap().batch.readings.first, 3);
+    let in_memory = process.spool.oldest_in_memory().unwrap();
+    assert!(process.spool.cut(&in_memory));
+    let half = process.spool.oldest_in_memory().unwrap();
+    assert_eq!(process.settle(&half), (1, 5, 5));
+    disk.set(false, false);
+    pass(10_000);
+    process.freeze_all(1);
+    drop(process);
+    let sent = Process::start(dir.path(), 2).deliver_all();
+    assert_eq!(sent, [(1, 3, 4), (1, 6, 6), (1, 7, 8), (1, 9, 10)]);
+}
+
+#[test]
+fn memory_is_bounded_too() {
+    for when_full in [WhenFull::DropNewest, WhenFull::DropOldest] {
+        let dir = TempDir::new().unwrap();
+        let disk = Arc::new(FailingDisk::default());
+        disk.set(true, false);
+        let mut process = Process::with(dir.path(), 1, Limits { when_full, ..LIMITS }, disk);
+        let frozen = (0..10_000).filter(|_| process.freeze(2).is_some()).count();
+        let stats = process.spool.stats();
+        assert_eq!(stats.batches as u64 + stats.dropped_batches, 10_000);
+        assert_eq!((frozen == 10_000, stats.dropped_batches > 0), (when_full == WhenFull::DropOldest, true));
+        let newest = process.deliver().unwrap();
+        assert_eq!(newest.2 == 20_000, when_full == WhenFull::DropOldest);
+    }
+}
+
+#[test]
+fn what_a_disk_may_have_lost_is_written_again() {
+    let dir = TempDir::new().unwrap();
+    let disk = Arc::new(FailingDisk::default());
+    let mut process = on(&disk, dir.path(), 1);
+    process.freeze_all(2);
+    process.spool.sync();
+    process.freeze_all(2);
+    disk.set(false, true);
+    process.spool.sync();
+    let stats = process.spool.stats();
+    assert_eq!((stats.batches, stats.batches_in_memory, stats.disk_fails), (4, 2, true));
+    // The disk has lost what it was given since it was synchronised.
+    let kept = segments(dir.path());
+    disk.set(false, false);
+    pass(10_000);
+    process.freeze_all(1);
+    process.spool.sync();
+    let stats = process.spool.stats();
+    assert_eq!((stats.batches, stats.batches_in_memory, stats.disk_fails), (5, 0, false));
+    let all = segments(dir.path());
+    assert_eq!((kept.len(), all.len()), (1, 2), "elsewhere");
+    drop(process);
+    let first = std::fs::read(&all[0]).unwrap();
+    std::fs::write(&all[0], &first[..first.len() - 50]).unwrap();
+    let sent = Process::start(dir.path(), 2).deliver_all();
+    assert_eq!(sent, [(1, 1, 2), (1, 3, 4), (1, 5, 6), (1, 7, 8), (1, 9, 10)]);
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_tried_again() {
+    let root = TempDir::new().unwrap();
+    let dir = root.path().join("spool");
+    // A file is in its place.
+    std::fs::write(&dir, "").unwrap();
+    let mut process = Process::start(&dir, 1);
+    process.freeze_all(1);
+    let stats = process.spool.stats();
+    assert_eq!((stats.batches, stats.batches_in_memory, stats.disk_fails), (1, 1, true));
+    std::fs::remove_file(&dir).unwrap();
+    pass(10_000);
+    process.freeze_all(1);
+    let stats = process.spool.stats();
+    assert_eq!((stats.batches, stats.batches_in_memory, stats.disk_fails), (2, 0, false));
+    drop(process);
+    assert_eq!(Process::start(&dir, 2).deliver_all(), [(1, 1, 2), (1, 3, 4)]);
+}
