@@ -10,7 +10,7 @@ use crate::{
     ticks::{next_tick, stamp},
 };
 use edgewatch_shared::{TimestampMs, limits::HOUR_MS, wire::Facts};
-use log::{info, warn};
+use log::{debug, info, warn};
 use std::sync::Arc;
 
 /// Milliseconds between two looks at the host's facts. Reason: most change with a reboot only.
@@ -125,8 +125,10 @@ impl Recorder {
         self.look_at_facts();
         let host = self.host_in_body.as_deref();
         let Some((batch, list)) = self.pending.freeze(host, self.clock.offset_ms()) else { return };
+        let readings = batch.readings;
         match self.spool.freeze(batch, list) {
             Ok(()) => {
+                debug!("readings {} to {} are frozen", readings.first, readings.last);
                 if std::mem::take(&mut self.state.is_dropping) {
                     info!("the spool has room again");
                 }

@@ -249,9 +249,9 @@ impl Log {
         None
     }
 
-    /// The series list of a batch in this segment.
-    pub fn list(&self, segment: u64, id: DictionaryId) -> Option<SeriesList> {
-        self.segments.iter().find(|known| known.number == segment)?.list(id)
+    /// A series list, out of whichever segment it can be read in.
+    pub fn list(&self, id: DictionaryId) -> Option<SeriesList> {
+        self.segments.iter().find_map(|segment| segment.list(id))
     }
 
     /// Whether any of these readings lies on the disk.
@@ -259,9 +259,9 @@ impl Log {
         self.segments.iter().any(|segment| segment.has(stream, readings))
     }
 
-    /// Counts what is no longer held of a batch in this segment.
-    pub fn count_down(&mut self, segment: u64, batches: usize, samples: usize) {
-        if let Some(segment) = self.segments.iter_mut().find(|known| known.number == segment) {
+    /// Counts what is no longer held of a batch with these readings.
+    pub fn count_down(&mut self, stream: StreamId, batch: ReadingRange, batches: usize, samples: usize) {
+        if let Some(segment) = self.segments.iter_mut().find(|segment| segment.has(stream, batch)) {
             segment.batches = segment.batches.saturating_sub(batches);
             segment.samples = segment.samples.saturating_sub(samples);
         }

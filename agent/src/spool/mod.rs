@@ -16,7 +16,7 @@ pub mod rejected;
 mod segment;
 mod state;
 
-use self::log::{Log, Place};
+use self::log::Log;
 use crate::{
     batch::{Batch, SeriesList},
     clock::Clock,
@@ -99,8 +99,6 @@ pub struct Waiting {
     pub is_fresh: bool,
     /// The readings of all of the frozen batch.
     record: ReadingRange,
-    /// Where it lies; `None` if that is memory.
-    place: Option<Place>,
 }
 
 /// What the spool works with.

@@ -219,10 +219,11 @@ impl State {
         let (stream, from) = (self.stream, self.fresh.from);
         let is_fresh = |batch: &Batch| batch.stream == stream && batch.readings.first >= from;
         let mut place = self.fresh.place;
-        while let Some((batch, at, end)) = self.log.as_ref()?.next_held(place, &self.held, |_, _| {}) {
+        let next = |place| self.log.as_ref()?.next_held(place, &self.held, |_, _| {});
+        while let Some((batch, at, end)) = next(place) {
             if is_fresh(&batch) {
                 self.fresh.place = at;
-                return self.waiting(batch, Some(at), true);
+                return self.waiting(batch, true);
             }
             place = end;
         }
@@ -231,26 +232,26 @@ impl State {
             // It lies where nothing can be read; who looks for the oldest will come upon it.
             self.fresh.batches = 0;
         }
-        self.waiting(found?, None, true)
+        self.waiting(found?, true)
     }
 
     /// The oldest batch that is not fresh.
     pub fn backlog(&mut self) -> Option<Waiting> {
         self.drop_old();
-        let (batch, place) = self.oldest_batch()?;
+        let batch = self.oldest_batch()?;
         let is_fresh = batch.stream == self.stream && batch.readings.first >= self.fresh.from;
-        if is_fresh && self.fresh.batches > 0 { None } else { self.waiting(batch, place, is_fresh) }
+        if is_fresh && self.fresh.batches > 0 { None } else { self.waiting(batch, is_fresh) }
     }
 
     /// The oldest batch that is in memory only.
     pub fn oldest_in_memory(&mut self) -> Option<Waiting> {
         let batch = self.memory.iter().next()?.clone();
         let is_fresh = batch.stream == self.stream && batch.readings.first >= self.fresh.from;
-        self.waiting(batch, None, is_fresh)
+        self.waiting(batch, is_fresh)
     }
 
-    /// The oldest batch that is held, and where it lies unless it is in memory. What cannot be read on the way is given up.
-    fn oldest_batch(&mut self) -> Option<(Batch, Option<Place>)> {
+    /// The oldest batch that is held. What cannot be read on the way is given up.
+    fn oldest_batch(&mut self) -> Option<Batch> {
         let mut unreadable = Vec::new();
         let found = self.log.as_ref().and_then(|log| {
             log.next_held(self.front, &self.held, |stream, readings| unreadable.push((stream, readings)))
@@ -267,28 +268,25 @@ impl State {
         if is_less && let Some(log) = self.log.as_mut() {
             log.count(&self.held);
         }
-        match found {
-            Some((batch, place, _)) => Some((batch, Some(place))),
-            None => self.memory.iter().next().map(|batch| (batch.clone(), None)),
-        }
+        found.map(|(batch, ..)| batch).or_else(|| self.memory.iter().next().cloned())
     }
 
     /// What is to be sent of a batch: as much of it as goes at once, with the times that it is to have.
-    fn waiting(&mut self, batch: Batch, place: Option<Place>, is_fresh: bool) -> Option<Waiting> {
+    fn waiting(&mut self, batch: Batch, is_fresh: bool) -> Option<Waiting> {
         let (stream, record) = (batch.stream, batch.readings);
-        match self.part_of(&batch, place) {
-            Ok(batch) => Some(Waiting { batch, record, place, is_fresh }),
+        match self.part_of(&batch) {
+            Ok(batch) => Some(Waiting { batch, record, is_fresh }),
             Err(fault) => {
                 error!("a batch is given up: {fault}");
                 self.counters.damaged_batches.count();
+                self.count_down(stream, record, 1, batch.sample_count);
                 self.let_go(stream, record);
-                self.count_down(place, 1, batch.sample_count);
                 None
             }
         }
     }
 
-    fn part_of(&mut self, batch: &Batch, place: Option<Place>) -> Result<Batch, BatchError> {
+    fn part_of(&mut self, batch: &Batch) -> Result<Batch, BatchError> {
         let held = self.held.stream(batch.stream).ok_or(BatchError::Shape)?;
         let part = held.part_of(batch.readings).ok_or(BatchError::Shape)?;
         let batch = batch.part(part)?.moved(held.moved_ms(part.first))?;
@@ -299,7 +297,7 @@ impl State {
             return Ok(batch);
         }
         self.held.moved(batch.stream, part, off_by_ms);
-        if place.is_some() {
+        if self.is_on_disk(batch.stream, part) {
             self.note(Record::Moved(batch.stream, part, off_by_ms));
         }
         batch.moved(off_by_ms)
@@ -308,10 +306,12 @@ impl State {
     /// The series list of a batch; `None` where it cannot be read.
     pub fn list(&self, waiting: &Waiting) -> Option<SeriesList> {
         let id = waiting.batch.list;
-        match waiting.place {
-            Some(place) => self.log.as_ref()?.list(place.segment, id),
-            None => self.memory.list(id).map(|list| SeriesList::clone(list)),
-        }
+        let in_memory = self.memory.list(id).map(|list| SeriesList::clone(list));
+        in_memory.or_else(|| self.log.as_ref()?.list(id))
+    }
+
+    fn is_on_disk(&self, stream: StreamId, readings: ReadingRange) -> bool {
+        self.log.as_ref().is_some_and(|log| log.has(stream, readings))
     }
 
     /// The oldest reading of a stream that is held.
@@ -329,29 +329,29 @@ impl State {
     /// Notes that a batch goes in two parts, of which the second begins at this reading.
     pub fn cut(&mut self, waiting: &Waiting, at: u64) {
         self.held.cut(waiting.batch.stream, at);
-        if waiting.place.is_some() {
+        if self.is_on_disk(waiting.batch.stream, waiting.batch.readings) {
             self.note(Record::Cut(waiting.batch.stream, at));
         }
     }
 
     /// What was sent is delivered, or set aside: it is not held any more.
     pub fn settle(&mut self, waiting: &Waiting) {
-        let Waiting { batch, record, place, is_fresh } = waiting;
-        self.let_go(batch.stream, batch.readings);
+        let Waiting { batch, record, is_fresh } = waiting;
         self.may_be_stored.remove(batch.readings);
+        self.held.remove(batch.stream, batch.readings);
         let is_done = !self.held.has(batch.stream, *record);
         if is_done && *is_fresh {
             self.fresh.batches = self.fresh.batches.saturating_sub(1);
         }
-        self.count_down(*place, usize::from(is_done), batch.sample_count);
+        self.count_down(batch.stream, *record, usize::from(is_done), batch.sample_count);
+        self.let_go(batch.stream, batch.readings);
         self.write_memory();
     }
 
     /// Readings that are not held any more.
     fn let_go(&mut self, stream: StreamId, readings: ReadingRange) {
         self.held.remove(stream, readings);
-        let is_on_disk = self.log.as_ref().is_some_and(|log| log.has(stream, readings));
-        if is_on_disk {
+        if self.is_on_disk(stream, readings) {
             self.note(Record::Settled(stream, readings));
         }
         let held = &self.held;
@@ -364,9 +364,9 @@ impl State {
         }
     }
 
-    fn count_down(&mut self, place: Option<Place>, batches: usize, samples: usize) {
-        if let (Some(log), Some(place)) = (self.log.as_mut(), place) {
-            log.count_down(place.segment, batches, samples);
+    fn count_down(&mut self, stream: StreamId, record: ReadingRange, batches: usize, samples: usize) {
+        if let Some(log) = self.log.as_mut() {
+            log.count_down(stream, record, batches, samples);
         }
     }
 
@@ -377,7 +377,7 @@ impl State {
             return;
         }
         let mut dropped = 0u64;
-        while let Some((batch, place)) = self.oldest_batch() {
+        while let Some(batch) = self.oldest_batch() {
             let held = self.held.stream(batch.stream);
             let mut newest = batch.newest.plus_ms(held.map_or(0, |held| held.moved_ms(batch.readings.last)));
             if batch.stream == self.stream && !self.may_be_stored.meets(batch.readings) {
@@ -392,8 +392,8 @@ impl State {
             if batch.stream == self.stream && batch.readings.first >= self.fresh.from {
                 self.fresh.batches = self.fresh.batches.saturating_sub(1);
             }
+            self.count_down(batch.stream, batch.readings, 1, batch.sample_count);
             self.let_go(batch.stream, batch.readings);
-            self.count_down(place, 1, batch.sample_count);
         }
         if dropped > 0 {
             warn!("{dropped} batches were too old to be delivered, they are dropped");
@@ -431,7 +431,7 @@ impl State {
     }
 
     fn find_oldest(&mut self) {
-        self.oldest = self.oldest_batch().map(|(batch, _)| batch.newest);
+        self.oldest = self.oldest_batch().map(|batch| batch.newest);
     }
 
     /// What waits, and what was lost.

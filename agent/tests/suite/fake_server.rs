@@ -64,8 +64,7 @@ impl Request {
     /// The body of a push.
     pub fn push(&self) -> PushFrame {
         assert_eq!(self.headers["content-type"], MEDIA_TYPE);
-        let frame = Decompressor::new().unwrap().decompress(&self.body, BODY_DECOMPRESSED_BYTES_MAX).unwrap();
-        push::decode(&frame).unwrap()
+        read_push(&self.body)
     }
 
     /// The body of a push in the shape that people read: sample by sample, with the names of a list that came before.
@@ -96,6 +95,12 @@ impl Request {
     pub fn bearer(&self) -> &str {
         self.headers["authorization"].strip_prefix("Bearer ").unwrap()
     }
+}
+
+/// The push that a body is.
+pub fn read_push(body: &[u8]) -> PushFrame {
+    let frame = Decompressor::new().unwrap().decompress(body, BODY_DECOMPRESSED_BYTES_MAX).unwrap();
+    push::decode(&frame).unwrap()
 }
 
 /// An answer.

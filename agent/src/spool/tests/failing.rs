@@ -144,11 +144,31 @@ fn a_folder_that_cannot_be_made_is_tried_again() {
     process.freeze_all(1);
     let stats = process.spool.stats();
     assert_eq!((stats.batches, stats.batches_in_memory, stats.disk_fails), (1, 1, true));
+    assert_eq!(process.deliver(), Some((1, 1, 2)), "from memory");
+    process.freeze_all(1);
     std::fs::remove_file(&dir).unwrap();
     pass(10_000);
     process.freeze_all(1);
     let stats = process.spool.stats();
     assert_eq!((stats.batches, stats.batches_in_memory, stats.disk_fails), (2, 0, false));
     drop(process);
-    assert_eq!(Process::start(&dir, 2).deliver_all(), [(1, 1, 2), (1, 3, 4)]);
+    assert_eq!(Process::start(&dir, 2).deliver_all(), [(1, 3, 4), (1, 5, 6)]);
+}
+
+#[test]
+fn what_is_written_while_it_is_on_its_way_is_settled_where_it_lies() {
+    let dir = TempDir::new().unwrap();
+    let disk = Arc::new(FailingDisk::default());
+    let mut process = on(&disk, dir.path(), 1);
+    disk.set(true, false);
+    process.freeze_all(1);
+    let on_its_way = process.next().unwrap();
+    disk.set(false, false);
+    pass(10_000);
+    process.freeze_all(1);
+    assert_eq!(process.spool.stats().batches_in_memory, 0);
+    assert_eq!(process.settle(&on_its_way), (1, 1, 2));
+    assert_eq!(process.spool.stats().batches, 1);
+    drop(process);
+    assert_eq!(Process::start(dir.path(), 2).deliver_all(), [(1, 3, 4)]);
 }
