@@ -3,7 +3,7 @@
 use crate::settings::registry::{self, SETTINGS};
 use edgewatch_shared::catalogue::nearest_of;
 use lexopt::{Arg, Parser, ValueExt};
-use std::{collections::BTreeMap, ffi::OsString};
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,9 +11,16 @@ pub enum Command {
     /// Collect and push until told to stop.
     Run,
     /// Print one collection and whether the server answers.
-    Check,
+    Check {
+        /// Whether to push it to a server built in instead.
+        stub: bool,
+    },
     /// Become one of the server's hosts.
     Enroll(EnrollArguments),
+    /// Become a service of this host.
+    Install(InstallArguments),
+    /// Be one no more.
+    Uninstall(InstallArguments),
     /// Print the version.
     Version,
     /// Print the help.
@@ -31,6 +38,15 @@ pub struct EnrollArguments {
     pub tags: Vec<String>,
     /// Whether to replace what an earlier enrolment left.
     pub force: bool,
+}
+
+/// What `install` and `uninstall` are told beside the settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InstallArguments {
+    /// Another root than the running system's, where only files are laid out.
+    pub root: Option<PathBuf>,
+    /// Whether `uninstall` removes configuration, state and user, too.
+    pub purge: bool,
 }
 
 /// A command line, read.
@@ -69,7 +85,10 @@ pub enum UsageError {
     Value(#[from] lexopt::Error),
 }
 
-const COMMANDS: [&str; 3] = ["run", "check", "enroll"];
+/// Flags that are no settings: each belongs to one command.
+const OWN_FLAGS: [&str; 5] = ["tag", "force", "stub", "root", "purge"];
+
+const COMMANDS: [&str; 5] = ["run", "check", "enroll", "install", "uninstall"];
 
 /// Reads a command line, without the program's name.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, UsageError> {
@@ -100,21 +119,31 @@ fn read_flag(
     command: Option<&mut Command>,
     flags: &mut BTreeMap<&'static str, String>,
 ) -> Result<(), UsageError> {
-    if let Some(Command::Enroll(enroll)) = command {
-        match flag {
-            "tag" => {
-                enroll.tags.push(parser.value()?.string()?);
-                return Ok(());
-            }
-            "force" => {
-                enroll.force = true;
-                return Ok(());
-            }
-            _ => {}
+    match (command, flag) {
+        (Some(Command::Enroll(enroll)), "tag") => {
+            enroll.tags.push(parser.value()?.string()?);
+            return Ok(());
         }
+        (Some(Command::Enroll(enroll)), "force") => {
+            enroll.force = true;
+            return Ok(());
+        }
+        (Some(Command::Check { stub }), "stub") => {
+            *stub = true;
+            return Ok(());
+        }
+        (Some(Command::Install(install) | Command::Uninstall(install)), "root") => {
+            install.root = Some(parser.value()?.into());
+            return Ok(());
+        }
+        (Some(Command::Uninstall(install)), "purge") => {
+            install.purge = true;
+            return Ok(());
+        }
+        _ => {}
     }
     let Some(setting) = registry::by_flag(flag) else {
-        let known = SETTINGS.iter().map(|setting| setting.flag).chain(["tag", "force"]);
+        let known = SETTINGS.iter().map(|setting| setting.flag).chain(OWN_FLAGS);
         return Err(UsageError::UnknownFlag { flag: flag.to_owned(), nearest: nearest_of(flag, known) });
     };
     let text = if setting.value.is_empty() {
@@ -134,8 +163,10 @@ fn read_value(text: String, command: &mut Option<Command>) -> Result<(), UsageEr
         None => {
             *command = Some(match text.as_str() {
                 "run" => Command::Run,
-                "check" => Command::Check,
+                "check" => Command::Check { stub: false },
                 "enroll" => Command::Enroll(EnrollArguments::default()),
+                "install" => Command::Install(InstallArguments::default()),
+                "uninstall" => Command::Uninstall(InstallArguments::default()),
                 "help" => Command::Help,
                 "version" => Command::Version,
                 _ => {
@@ -162,7 +193,8 @@ mod tests {
     fn each_command_is_known() {
         for (line, command) in [
             ("run", Command::Run),
-            ("check", Command::Check),
+            ("check", Command::Check { stub: false }),
+            ("check --stub", Command::Check { stub: true }),
             ("--help", Command::Help),
             ("run -h", Command::Help),
             ("--version", Command::Version),
@@ -187,6 +219,17 @@ mod tests {
     }
 
     #[test]
+    fn installing_takes_a_root_and_removing_also_a_purge() {
+        let arguments = read("install --root /image --url https://watch.example").unwrap();
+        let root = Some(PathBuf::from("/image"));
+        let expected = InstallArguments { root: root.clone(), purge: false };
+        assert_eq!(arguments.command, Command::Install(expected));
+        assert_eq!(arguments.flags["url"], "https://watch.example");
+        let expected = InstallArguments { root, purge: true };
+        assert_eq!(read("uninstall --purge --root /image").unwrap().command, Command::Uninstall(expected));
+    }
+
+    #[test]
     fn every_setting_has_a_flag_and_switches_need_no_value() {
         for setting in SETTINGS {
             let value = if setting.value.is_empty() { "" } else { " x" };
@@ -205,6 +248,8 @@ mod tests {
             ("rum", r#"did you mean "run"?"#),
             ("run --push-intervall 1s", "did you mean --push-interval?"),
             ("run --tag eu", "unknown flag --tag"),
+            ("run --stub", "unknown flag --stub"),
+            ("install --purge", "unknown flag --purge"),
             ("run extra", "unexpected argument"),
             ("enroll a b c", "unexpected argument"),
             ("run --url", "missing argument"),

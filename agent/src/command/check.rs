@@ -29,12 +29,9 @@ const BETWEEN_READINGS_MS: u64 = 1_000;
 
 /// Collects once, prints it, asks the server how it is. Exits with 0 only if the host could push.
 pub fn check(settings: &Settings) -> Result<ExitCode, CommandError> {
-    let mut collectors =
-        Collectors::of_this_host(&settings.collection, Arc::new(Counters::default()), Box::new(|| 0));
     // The top of nothing is nothing: that processes cannot be read is said by their collector.
     let before = processes().unwrap_or_default();
-    std::thread::sleep(Duration::from_millis(BETWEEN_READINGS_MS));
-    let readings = collectors.collect();
+    let readings = collect(settings);
     let top = top(&before, &processes().unwrap_or_default(), BETWEEN_READINGS_MS);
     say(&format!(
         "{}{} series every {} s\n",
@@ -52,8 +49,16 @@ pub fn check(settings: &Settings) -> Result<ExitCode, CommandError> {
     Ok(if alive && ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// One collection, of a second in which shares and rates can be told.
+pub(super) fn collect(settings: &Settings) -> Vec<Reading> {
+    let mut collectors =
+        Collectors::of_this_host(&settings.collection, Arc::new(Counters::default()), Box::new(|| 0));
+    std::thread::sleep(Duration::from_millis(BETWEEN_READINGS_MS));
+    collectors.collect()
+}
+
 /// Prints a line. Who has stopped listening, as `head` does, need not hear it.
-fn say(line: &str) {
+pub(super) fn say(line: &str) {
     let _heard = writeln!(io::stdout(), "{line}");
 }
 

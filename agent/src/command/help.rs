@@ -25,6 +25,12 @@ Usage:
                              become one of the server's hosts
   edgewatch-agent run        collect and push until SIGTERM
   edgewatch-agent check      print one collection, and whether the server answers
+  edgewatch-agent check --stub
+                             push one collection to a server built in, and print what arrived
+  edgewatch-agent install [--url URL --token TOKEN] [--root DIR]
+                             as root: become a service of systemd, enrolled if URL and TOKEN are said
+  edgewatch-agent uninstall [--purge] [--root DIR]
+                             as root: be one no more; --purge removes configuration and state, too
   edgewatch-agent --version
   edgewatch-agent --help
 

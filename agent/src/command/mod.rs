@@ -4,7 +4,13 @@ pub mod arguments;
 mod check;
 mod enroll;
 mod help;
+#[cfg(target_os = "linux")]
+mod install;
+#[cfg(not(target_os = "linux"))]
+#[path = "install_elsewhere.rs"]
+mod install;
 mod run;
+mod stub;
 
 use crate::{
     credentials::{Credentials, CredentialsError},
@@ -42,6 +48,9 @@ pub enum CommandError {
     /// Another agent runs on this host.
     #[error(transparent)]
     Spool(#[from] LockError),
+    /// The agent cannot be made a service of this host, or removed.
+    #[error(transparent)]
+    Install(#[from] install::InstallError),
     /// Enrolment needs a token.
     #[error("no enrolment token: edgewatch-agent enroll URL TOKEN, or set EDGEWATCH_TOKEN")]
     NoEnrollmentToken,
@@ -102,8 +111,13 @@ fn obey(arguments: Arguments) -> Result<ExitCode, CommandError> {
         Command::Help => println!("{}", help::text()),
         Command::Version => println!("{}", help::version()),
         Command::Run => run::run(&load(&arguments.flags)?)?,
-        Command::Check => return check::check(&load(&arguments.flags)?),
+        Command::Check { stub: false } => return check::check(&load(&arguments.flags)?),
+        Command::Check { stub: true } => return stub::stub(&load(&arguments.flags)?),
         Command::Enroll(enroll) => enroll::enroll(&load(&arguments.flags)?, enroll)?,
+        Command::Install(install) => {
+            install::install(&load(&arguments.flags)?, &arguments.flags, &install)?;
+        }
+        Command::Uninstall(install) => install::uninstall(&install)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -121,6 +135,10 @@ fn load(flags: &BTreeMap<&'static str, String>) -> Result<Settings, CommandError
         log::warn!("{warning}");
     }
     Ok(settings)
+}
+
+fn os(what: &'static str) -> impl FnOnce(io::Error) -> CommandError {
+    move |error| CommandError::Os { what, error }
 }
 
 fn read_if_there(path: &Path) -> io::Result<Option<String>> {

@@ -1,6 +1,6 @@
 //! `run`: two threads around a spool, and one that waits for the signal to stop.
 
-use super::{CommandError, client, server_and_identity};
+use super::{CommandError, client, os, server_and_identity};
 use crate::{
     clock::Clock,
     collectors::Collectors,
@@ -73,10 +73,6 @@ pub fn run(settings: &Settings) -> Result<(), CommandError> {
         }
     }
     Ok(())
-}
-
-fn os(what: &'static str) -> impl FnOnce(io::Error) -> CommandError {
-    move |error| CommandError::Os { what, error }
 }
 
 /// What both threads work with.

@@ -40,6 +40,11 @@ pub fn create_private_file(path: &Path) -> io::Result<File> {
     File::create(path)
 }
 
+/// Files belong to whoever makes them.
+pub fn give_to_owner_of(_dir: &Path, _file: &Path) -> io::Result<()> {
+    Ok(())
+}
+
 /// A directory cannot be synchronised here.
 pub fn sync_dir(_path: &Path) -> io::Result<()> {
     Ok(())

@@ -2,9 +2,9 @@
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use std::{
-    fs::{DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown},
     path::Path,
 };
 
@@ -47,6 +47,15 @@ pub fn create_private_dir(path: &Path) -> io::Result<()> {
 /// Opens an empty file (0600) to write to.
 pub fn create_private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+/// Has root's file belong to whom the directory belongs to; anybody else's files are their own.
+pub fn give_to_owner_of(dir: &Path, file: &Path) -> io::Result<()> {
+    if !is_root() {
+        return Ok(());
+    }
+    let owner = fs::metadata(dir)?;
+    chown(file, Some(owner.uid()), Some(owner.gid()))
 }
 
 /// Makes what was renamed into a directory durable.

@@ -95,6 +95,32 @@ fn check_prints_a_collection_and_tells_by_its_code_whether_the_server_is_there()
 }
 
 #[test]
+fn check_with_the_stub_shows_what_a_server_would_receive_and_asks_nobody() {
+    let server = FakeServer::start(|request| strict(request, now()));
+    let home = Home::enrolled_at(&server);
+    let env = [("EDGEWATCH_METRICS_EXCLUDE", "cpu_usage_pct{core=*}, !cpu_usage_pct{core=total}")];
+    let (code, text) = told(&home.output(&["check", "--stub"], &env));
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("cpu_usage_pct{core=total} ") && !text.contains("core=0"), "{text}");
+    let parts: Vec<&str> = text.split(" bytes: ").collect();
+    let [_, first, later] = parts[..] else { panic!("{text}") };
+    assert!(first.contains("series with their list") && first.contains("agent_version"), "{text}");
+    assert!(later.contains("series by the list that was sent before"), "{text}");
+    for push in [first, later] {
+        assert!(
+            push.contains("POST /api/v1/push HTTP/1.1") && push.contains("characters, masked)"),
+            "{text}"
+        );
+    }
+    assert!(!text.contains("eyJ"), "no token is shown: {text}");
+    assert_eq!(server.received().len(), 0);
+
+    // Nobody need be enrolled, nor know a server.
+    let (code, text) = told(&Home::new().output(&["check", "--stub", "--name", "trial"], &[]));
+    assert!(code == 0 && text.contains("host trial"), "{text}");
+}
+
+#[test]
 fn what_is_missing_is_named_and_nothing_starts() {
     let home = Home::new();
     let cases: [Misuse; 6] = [

@@ -6,6 +6,7 @@ mod tls;
 
 mod commands;
 mod failures;
+mod install;
 mod outage;
 mod pushes;
 mod stops;
