@@ -35,4 +35,5 @@ pub mod signals;
 #[path = "signals_elsewhere.rs"]
 pub mod signals;
 pub mod spool;
+pub mod status;
 pub mod ticks;

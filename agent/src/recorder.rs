@@ -11,15 +11,21 @@ use crate::{
 };
 use edgewatch_shared::{TimestampMs, limits::HOUR_MS, wire::Facts};
 use log::{debug, info, warn};
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
 
 /// Milliseconds between two looks at the host's facts. Reason: most change with a reboot only.
 const FACTS_EVERY_MS: i64 = HOUR_MS;
 
+/// Reads the host once.
+pub type Collect = Box<dyn FnMut() -> Vec<Reading> + Send>;
+
 /// What the collecting thread works with.
 pub struct Recorder {
     /// Reads the host once.
-    pub collect: Box<dyn FnMut() -> Vec<Reading> + Send>,
+    pub collect: Collect,
     /// Gathers the host's facts.
     pub gather_facts: fn() -> Facts,
     /// Where facts go.
@@ -27,7 +33,7 @@ pub struct Recorder {
     /// The name in every body, where the token does not say it.
     pub host_in_body: Option<String>,
     /// Milliseconds between readings.
-    pub interval_ms: i64,
+    pub interval_ms: Arc<AtomicI64>,
     /// Stamps.
     pub clock: Arc<Clock>,
     /// When to push and when to stop.
@@ -64,7 +70,7 @@ impl Recorder {
         self.look_at_facts();
         let mut last = None;
         while !self.schedule.is_stopping() {
-            let tick = next_tick(self.clock.now(), last, self.interval_ms);
+            let tick = next_tick(self.clock.now(), last, self.interval_ms());
             if self.waited_until(tick) {
                 last = Some(tick);
                 self.collect(tick);
@@ -72,6 +78,10 @@ impl Recorder {
         }
         self.freeze();
         self.spool.close();
+    }
+
+    fn interval_ms(&self) -> i64 {
+        self.interval_ms.load(Ordering::Relaxed)
     }
 
     /// Waits for the tick, and freezes a batch if a push falls due meanwhile. False if the wait was
@@ -85,7 +95,7 @@ impl Recorder {
             if to_tick_ms <= 0 {
                 return true;
             }
-            if to_tick_ms > self.interval_ms.saturating_mul(2) {
+            if to_tick_ms > self.interval_ms().saturating_mul(2) {
                 return false;
             }
             match self.freeze_if_due() {
@@ -98,7 +108,7 @@ impl Recorder {
 
     /// Reads the host at its tick.
     pub fn collect(&mut self, tick: TimestampMs) {
-        let time = stamp(self.clock.now(), tick, self.interval_ms);
+        let time = stamp(self.clock.now(), tick, self.interval_ms());
         let readings = (self.collect)();
         if !self.pending.has_room_for(&readings) {
             self.freeze();

@@ -35,14 +35,16 @@ pub fn pace_and_wait_ms(next_push_ms: u64, setting_ms: i64) -> (i64, i64) {
 /// The schedule. Instants are on the clock that only runs forward.
 #[derive(Debug)]
 pub struct Schedule {
-    setting_ms: i64,
     state: Mutex<State>,
     changed: Condvar,
 }
 
 #[derive(Debug)]
 struct State {
+    setting_ms: i64,
     stopping: bool,
+    /// How often waiting threads were told to look again.
+    nudges: u64,
     pace_ms: i64,
     push_due_ms: i64,
 }
@@ -51,13 +53,30 @@ impl Schedule {
     /// The first push is due at once; from then on one every `setting_ms`, until a server asks for another pace.
     pub fn new(setting_ms: i64) -> Self {
         Self {
-            setting_ms,
-            state: Mutex::new(State { stopping: false, pace_ms: setting_ms, push_due_ms: i64::MIN }),
+            state: Mutex::new(State {
+                setting_ms,
+                stopping: false,
+                nudges: 0,
+                pace_ms: setting_ms,
+                push_due_ms: i64::MIN,
+            }),
             changed: Condvar::new(),
         }
     }
 
-    /// Milliseconds between pushes, as things are.
+    /// From now on a push is due every `setting_ms`, until a server asks for another pace, and whoever waits looks again.
+    pub fn set(&self, setting_ms: i64) {
+        let mut state = self.lock();
+        if setting_ms != state.setting_ms {
+            let last_ms = state.push_due_ms.saturating_sub(state.pace_ms);
+            state.push_due_ms = last_ms.saturating_add(setting_ms);
+            (state.setting_ms, state.pace_ms) = (setting_ms, setting_ms);
+        }
+        state.nudges = state.nudges.wrapping_add(1);
+        self.changed.notify_all();
+    }
+
+    /// Milliseconds between pushes as of now.
     pub fn pace_ms(&self) -> i64 {
         self.lock().pace_ms
     }
@@ -76,8 +95,8 @@ impl Schedule {
     /// A server answered at `now_ms` and asked for the next push in `next_push_ms`.
     pub fn follow(&self, next_push_ms: u64, now_ms: i64) {
         let mut state = self.lock();
-        let (pace_ms, wait_ms) = pace_and_wait_ms(next_push_ms, self.setting_ms);
-        if wait_ms != self.setting_ms || pace_ms != state.pace_ms {
+        let (pace_ms, wait_ms) = pace_and_wait_ms(next_push_ms, state.setting_ms);
+        if wait_ms != state.setting_ms || pace_ms != state.pace_ms {
             state.pace_ms = pace_ms;
             state.push_due_ms = now_ms.saturating_add(wait_ms);
             self.changed.notify_all();
@@ -115,13 +134,16 @@ impl Schedule {
         }
     }
 
-    /// Waits for `wait_ms`, whatever changes, unless it is time to stop. Returns whether it is.
+    /// Waits for `wait_ms`, whatever changes, unless it is time to stop or the settings are new. Returns whether that broke
+    /// the wait off.
     pub fn wait_unless_stopping(&self, wait_ms: u64) -> bool {
-        let waiting = |state: &mut State| !state.stopping;
+        let state = self.lock();
+        let nudges = state.nudges;
+        let waiting = |state: &mut State| !state.stopping && state.nudges == nudges;
         let wait = Duration::from_millis(wait_ms);
-        let waited = self.changed.wait_timeout_while(self.lock(), wait, waiting);
+        let waited = self.changed.wait_timeout_while(state, wait, waiting);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        state.stopping
+        state.stopping || state.nudges != nudges
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -209,6 +231,19 @@ mod tests {
         assert_eq!(schedule.push_due_ms(), 10_400);
         schedule.follow(60_000, 5_400);
         assert_eq!(schedule.push_due_ms(), 65_400);
+    }
+
+    #[test]
+    fn a_new_setting_counts_from_the_last_push() {
+        let schedule = Schedule::new(60_000);
+        schedule.push_made(1_000);
+        schedule.set(10_000);
+        assert_eq!((schedule.push_due_ms(), schedule.pace_ms()), (11_000, 10_000));
+        schedule.follow(5_000, 2_000);
+        // The same setting leaves the server's pace alone.
+        schedule.set(10_000);
+        assert_eq!((schedule.push_due_ms(), schedule.pace_ms()), (7_000, 5_000));
+        assert!(!Schedule::new(1).wait_unless_stopping(0));
     }
 
     #[test]

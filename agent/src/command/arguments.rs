@@ -17,6 +17,11 @@ pub enum Command {
     },
     /// Become one of the server's hosts.
     Enroll(EnrollArguments),
+    /// Print how the agent of this host is.
+    Status {
+        /// Whether programs shall read it.
+        json: bool,
+    },
     /// Become a service of this host.
     Install(InstallArguments),
     /// Be one no more.
@@ -86,9 +91,9 @@ pub enum UsageError {
 }
 
 /// Flags that are no settings: each belongs to one command.
-const OWN_FLAGS: [&str; 5] = ["tag", "force", "stub", "root", "purge"];
+const OWN_FLAGS: [&str; 6] = ["tag", "force", "stub", "json", "root", "purge"];
 
-const COMMANDS: [&str; 5] = ["run", "check", "enroll", "install", "uninstall"];
+const COMMANDS: [&str; 6] = ["run", "check", "status", "enroll", "install", "uninstall"];
 
 /// Reads a command line, without the program's name.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, UsageError> {
@@ -132,6 +137,10 @@ fn read_flag(
             *stub = true;
             return Ok(());
         }
+        (Some(Command::Status { json }), "json") => {
+            *json = true;
+            return Ok(());
+        }
         (Some(Command::Install(install) | Command::Uninstall(install)), "root") => {
             install.root = Some(parser.value()?.into());
             return Ok(());
@@ -165,6 +174,7 @@ fn read_value(text: String, command: &mut Option<Command>) -> Result<(), UsageEr
                 "run" => Command::Run,
                 "check" => Command::Check { stub: false },
                 "enroll" => Command::Enroll(EnrollArguments::default()),
+                "status" => Command::Status { json: false },
                 "install" => Command::Install(InstallArguments::default()),
                 "uninstall" => Command::Uninstall(InstallArguments::default()),
                 "help" => Command::Help,
@@ -195,6 +205,8 @@ mod tests {
             ("run", Command::Run),
             ("check", Command::Check { stub: false }),
             ("check --stub", Command::Check { stub: true }),
+            ("status", Command::Status { json: false }),
+            ("status --json", Command::Status { json: true }),
             ("--help", Command::Help),
             ("run -h", Command::Help),
             ("--version", Command::Version),

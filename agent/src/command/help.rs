@@ -27,6 +27,8 @@ Usage:
   edgewatch-agent check      print one collection, and whether the server answers
   edgewatch-agent check --stub
                              push one collection to a server built in, and print what arrived
+  edgewatch-agent status [--json]
+                             how the agent of this host is; exits with 0 if its pushes are taken
   edgewatch-agent install [--url URL --token TOKEN] [--root DIR]
                              as root: become a service of systemd, enrolled if URL and TOKEN are said
   edgewatch-agent uninstall [--purge] [--root DIR]

@@ -10,6 +10,7 @@ mod install;
 #[path = "install_elsewhere.rs"]
 mod install;
 mod run;
+mod status;
 mod stub;
 
 use crate::{
@@ -110,10 +111,11 @@ fn obey(arguments: Arguments) -> Result<ExitCode, CommandError> {
     match arguments.command {
         Command::Help => println!("{}", help::text()),
         Command::Version => println!("{}", help::version()),
-        Command::Run => run::run(&load(&arguments.flags)?)?,
+        Command::Run => run::run(&load(&arguments.flags)?, &arguments.flags)?,
         Command::Check { stub: false } => return check::check(&load(&arguments.flags)?),
         Command::Check { stub: true } => return stub::stub(&load(&arguments.flags)?),
         Command::Enroll(enroll) => enroll::enroll(&load(&arguments.flags)?, enroll)?,
+        Command::Status { json } => return status::status(&load(&arguments.flags)?, json),
         Command::Install(install) => {
             install::install(&load(&arguments.flags)?, &arguments.flags, &install)?;
         }
@@ -124,17 +126,22 @@ fn obey(arguments: Arguments) -> Result<ExitCode, CommandError> {
 
 /// Gathers the settings, starts the log, and says what could not be used.
 fn load(flags: &BTreeMap<&'static str, String>) -> Result<Settings, CommandError> {
-    let (settings, warnings) = Settings::load(&Sources {
-        env: &|name| std::env::var_os(name).map(|text| text.to_string_lossy().into_owned()),
-        flags,
-        read: &read_if_there,
-        is_root: crate::platform::is_root(),
-    })?;
+    let (settings, warnings) = read_settings(flags)?;
     logger::start(settings.log_level);
     for warning in warnings {
         log::warn!("{warning}");
     }
     Ok(settings)
+}
+
+/// The settings of this moment, and what of them could not be used.
+fn read_settings(flags: &BTreeMap<&'static str, String>) -> Result<(Settings, Vec<String>), SettingsError> {
+    Settings::load(&Sources {
+        env: &|name| std::env::var_os(name).map(|text| text.to_string_lossy().into_owned()),
+        flags,
+        read: &read_if_there,
+        is_root: crate::platform::is_root(),
+    })
 }
 
 fn os(what: &'static str) -> impl FnOnce(io::Error) -> CommandError {

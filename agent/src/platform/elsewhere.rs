@@ -1,5 +1,6 @@
 //! Windows, with nothing but the standard library.
 
+use crate::status::Process;
 use std::{
     fs::{self, File},
     io,
@@ -38,6 +39,11 @@ pub fn create_private_dir(path: &Path) -> io::Result<()> {
 /// Opens an empty file to write to; who may read it is inherited from its directory.
 pub fn create_private_file(path: &Path) -> io::Result<File> {
     File::create(path)
+}
+
+/// A process that runs: of others than this one nothing is known here.
+pub fn process(pid: u32) -> Option<Process> {
+    Some(Process { pid, boot: None, start_ticks: None })
 }
 
 /// Files belong to whoever makes them.

@@ -1,6 +1,11 @@
 //! Linux and macOS.
 
-use rustix::time::{ClockId, Timespec, clock_gettime};
+use crate::status::Process;
+use rustix::{
+    io::Errno,
+    process::{Pid, test_kill_process},
+    time::{ClockId, Timespec, clock_gettime},
+};
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io,
@@ -49,6 +54,23 @@ pub fn create_private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
+/// A process that runs; `None` if none has this number.
+pub fn process(pid: u32) -> Option<Process> {
+    let known = Pid::from_raw(i32::try_from(pid).ok()?)?;
+    // Whoever may not be asked exists as well.
+    let exists = matches!(test_kill_process(known), Ok(()) | Err(Errno::PERM));
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+    let boot = boot.map(|id| id.trim().to_owned());
+    exists.then(|| Process { pid, boot, start_ticks: start_ticks(&stat) })
+}
+
+/// The start of a process in `/proc/PID/stat` (`man 5 proc_pid_stat`): the 22nd field, the 20th behind the name, which may
+/// have brackets and blanks itself.
+fn start_ticks(stat: &str) -> Option<u64> {
+    stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
+}
+
 /// Has root's file belong to whom the directory belongs to; anybody else's files are their own.
 pub fn give_to_owner_of(dir: &Path, file: &Path) -> io::Result<()> {
     if !is_root() {
@@ -61,4 +83,21 @@ pub fn give_to_owner_of(dir: &Path, file: &Path) -> io::Result<()> {
 /// Makes what was renamed into a directory durable.
 pub fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_told_by_its_start_whatever_it_is_called() {
+        // Linux 6.18, 2026-11-21.
+        let stat =
+            "7 (a) b (c) S 1 7 7 0 -1 4194304 1 0 0 0 2 3 0 0 20 0 3 0 4711 1000 200 18446744073709551615";
+        assert_eq!(start_ticks(stat), Some(4_711));
+        assert_eq!(start_ticks("7 (a) S 1"), None);
+        let own = process(std::process::id()).unwrap();
+        assert_eq!(process(std::process::id()), Some(own));
+        assert_eq!(process(u32::MAX), None);
+    }
 }

@@ -64,7 +64,7 @@ impl Naming {
 }
 
 /// One thing for every kind of what can be left out.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Excludes<T> {
     /// Network interfaces, by name.
     pub interfaces: T,
@@ -91,7 +91,7 @@ impl Excludes<Option<String>> {
 }
 
 /// What is collected.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Collection {
     /// Whose names.
     pub naming: Naming,

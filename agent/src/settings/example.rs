@@ -13,7 +13,8 @@ const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/agent.example.toml");
 const COLUMNS: usize = 96;
 
 const INTRODUCTION: &str = "Configuration of edgewatch-agent: /etc/edgewatch/agent.toml. Every line is optional; what \
-stands here is the default, or an example where there is none. Environment variables and flags go before it.";
+stands here is the default, or an example where there is none. Environment variables and flags go before it. \
+`systemctl reload edgewatch-agent` has a running agent read it anew.";
 
 fn comment(page: &mut String, text: &str) {
     let mut line = "#".to_owned();

@@ -61,11 +61,14 @@ impl Home {
     }
 
     /// The binary with this environment beside the state directory.
-    fn command(&self, arguments: &[&str], env: &[(&str, &str)]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_edgewatch-agent"));
+    fn command(&self, under: &[&str], arguments: &[&str], env: &[(&str, &str)]) -> Command {
+        let words = [under, &[env!("CARGO_BIN_EXE_edgewatch-agent")], arguments].concat();
+        let mut command = Command::new(words[0]);
         command
-            .args(arguments)
+            .args(&words[1..])
             .env_clear()
+            // Where the program that it runs under is found.
+            .env("PATH", "/usr/bin:/bin")
             .env("EDGEWATCH_STATE_DIR", self.state_dir())
             .envs(env.iter().copied())
             .current_dir(self.dir.path())
@@ -75,15 +78,20 @@ impl Home {
 
     /// Runs a command that ends by itself.
     pub fn output(&self, arguments: &[&str], env: &[(&str, &str)]) -> Output {
-        self.command(arguments, env).output().unwrap()
+        self.command(&[], arguments, env).output().unwrap()
     }
 
     /// Starts `run`, collecting every second and pushing as said.
     pub fn run(&self, push_interval: &str, env: &[(&str, &str)]) -> AgentProcess {
+        self.run_under(&[], push_interval, env)
+    }
+
+    /// The same as an argument of another program, which becomes it.
+    pub fn run_under(&self, under: &[&str], push_interval: &str, env: &[(&str, &str)]) -> AgentProcess {
         let log = self.dir.path().join("log");
         let intervals = [("EDGEWATCH_COLLECT_INTERVAL", "1s"), ("EDGEWATCH_PUSH_INTERVAL", push_interval)];
         let child = self
-            .command(&["run"], &[&intervals, env].concat())
+            .command(under, &["run"], &[&intervals, env].concat())
             .stdout(Stdio::null())
             .stderr(File::create(&log).unwrap())
             .spawn()
@@ -126,6 +134,17 @@ impl AgentProcess {
     /// Tells it to stop.
     pub fn terminate(&self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+    }
+
+    /// Tells it to read its configuration anew.
+    pub fn hang_up(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::HUP).unwrap();
+    }
+
+    /// Ends it as nothing can be caught.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Waits for its end.

@@ -150,7 +150,7 @@ impl Agent {
             gather_facts: Facts::default,
             untold: Arc::clone(&untold),
             host_in_body: None,
-            interval_ms: SECOND_MS,
+            interval_ms: Arc::new(SECOND_MS.into()),
             clock: Arc::clone(&clock),
             schedule: Arc::clone(&schedule),
             spool: Arc::clone(&spool),

@@ -1,0 +1,89 @@
+//! SIGHUP: what changes while the agent runs, and what a faulty file changes.
+
+use super::{
+    agent_process::Home,
+    fake_server::{FakeServer, PUSH, acknowledged, now, strict},
+    tls::Authority,
+};
+
+const AGAIN: &str = "the configuration was read anew";
+
+#[test]
+fn what_is_collected_and_how_often_changes_while_it_runs() {
+    let server = FakeServer::start(|request| strict(request, now()));
+    let home = Home::enrolled_at(&server);
+    let file = home.file("agent.toml", "collect_interval = \"5m\"\npush_interval = \"1h\"\n");
+    // The environment would go before the file.
+    let env = [("EDGEWATCH_CONFIG", file.as_str()), ("EDGEWATCH_COLLECT_INTERVAL", "")];
+    let mut agent = home.run("", &env);
+    agent.wait_until_said("pushing to");
+    home.file(
+        "agent.toml",
+        "collect_interval = \"1s\"\npush_interval = \"1s\"\ncollectors_off = [\"load\"]\n",
+    );
+    agent.hang_up();
+    agent.wait_until_said(AGAIN);
+    let received = server.wait_for(3);
+    let bodies = acknowledged(&received);
+    let names: Vec<&str> =
+        bodies.iter().flat_map(|body| &body.metrics).map(|sample| sample.name.as_str()).collect();
+    assert!(names.contains(&"cpu_count") && !names.contains(&"load_1m"), "{names:?}");
+    agent.terminate();
+    assert_eq!(agent.wait().code(), Some(0), "{}", agent.log());
+}
+
+#[test]
+fn a_faulty_file_changes_nothing_and_says_why_in_a_line() {
+    let server = FakeServer::start(|request| strict(request, now()));
+    let home = Home::enrolled_at(&server);
+    let file = home.file("agent.toml", "");
+    let agent = home.run("1s", &[("EDGEWATCH_CONFIG", &file)]);
+    agent.wait_until_said("the first push was taken");
+    for (text, why) in [
+        ("colect_interval = \"1s\"", "did you mean \"collect_interval\"?"),
+        ("collectors_off = [\"gpu\"]", "which is not a list of collectors"),
+        ("ca_file = \"/nowhere.pem\"", "/nowhere.pem: No such file"),
+        ("url = \"http://other.example\"", "--allow-plain-http"),
+        ("= ", "configuration file"),
+    ] {
+        home.file("agent.toml", text);
+        let lines = agent.log().lines().count();
+        agent.hang_up();
+        agent.wait_until_said(why);
+        let log = agent.log();
+        let said: Vec<&str> = log.lines().skip(lines).collect();
+        assert!(said[0].contains("is not read anew, the old one holds"), "{said:?}");
+    }
+    assert_eq!(agent.said(AGAIN), 0, "{}", agent.log());
+    let before = server.received().len();
+    server.wait_for(before + 2);
+}
+
+#[test]
+fn what_cannot_change_is_named_and_holds_from_the_next_start_on() {
+    let server = FakeServer::start(|request| strict(request, now()));
+    let home = Home::enrolled_at(&server);
+    let file = home.file("agent.toml", "");
+    let agent = home.run("1s", &[("EDGEWATCH_CONFIG", &file)]);
+    agent.wait_until_said("the first push was taken");
+    home.file("agent.toml", "name = \"other\"\nlog_level = \"debug\"\n");
+    agent.hang_up();
+    agent.wait_until_said("read anew; from the next start on: name");
+    agent.wait_until_said(" debug pushed ");
+}
+
+#[test]
+fn an_authority_that_is_named_later_is_trusted_at_once_and_nothing_was_lost() {
+    let authority = Authority::new();
+    let server =
+        FakeServer::start_tls(authority.server("localhost", |_| ()), |request| strict(request, now()));
+    let home = Home::enrolled_at_url(&format!("https://localhost:{}", server.address().port()));
+    let file = home.file("agent.toml", "");
+    let agent = home.run("1s", &[("EDGEWATCH_CONFIG", &file)]);
+    agent.wait_until_said("name its certificate with ca_file");
+    let ca = home.file("ca.pem", &authority.pem());
+    home.file("agent.toml", &format!("ca_file = {ca:?}\n"));
+    agent.hang_up();
+    let received = server.wait_until(|received| received.iter().any(|(request, _)| request.path == PUSH));
+    assert_eq!(received[0].0.push().readings.first, 1, "{}", agent.log());
+}
