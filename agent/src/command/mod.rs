@@ -115,7 +115,7 @@ fn obey(arguments: Arguments) -> Result<ExitCode, CommandError> {
         Command::Check { stub: false } => return check::check(&load(&arguments.flags)?),
         Command::Check { stub: true } => return stub::stub(&load(&arguments.flags)?),
         Command::Enroll(enroll) => enroll::enroll(&load(&arguments.flags)?, enroll)?,
-        Command::Status { json } => return status::status(&load(&arguments.flags)?, json),
+        Command::Status { json } => return status::status(&load_for_status(&arguments.flags)?, json),
         Command::Install(install) => {
             install::install(&load(&arguments.flags)?, &arguments.flags, &install)?;
         }
@@ -134,12 +134,28 @@ fn load(flags: &BTreeMap<&'static str, String>) -> Result<Settings, CommandError
     Ok(settings)
 }
 
+/// The settings as far as `status` needs them: a faulty file is said and passed over, since the agent may well run on.
+fn load_for_status(flags: &BTreeMap<&'static str, String>) -> Result<Settings, CommandError> {
+    load(flags).or_else(|error| {
+        eprintln!("edgewatch-agent: {error}");
+        let (settings, _) = read_settings_from(flags, &|_| Ok(Some(String::new())))?;
+        Ok(settings)
+    })
+}
+
 /// The settings of this moment, and what of them could not be used.
 fn read_settings(flags: &BTreeMap<&'static str, String>) -> Result<(Settings, Vec<String>), SettingsError> {
+    read_settings_from(flags, &read_if_there)
+}
+
+fn read_settings_from(
+    flags: &BTreeMap<&'static str, String>,
+    read: &dyn Fn(&Path) -> io::Result<Option<String>>,
+) -> Result<(Settings, Vec<String>), SettingsError> {
     Settings::load(&Sources {
         env: &|name| std::env::var_os(name).map(|text| text.to_string_lossy().into_owned()),
         flags,
-        read: &read_if_there,
+        read,
         is_root: crate::platform::is_root(),
     })
 }

@@ -45,6 +45,12 @@ fn an_agent_whose_pushes_are_taken_is_well_until_it_is_gone() {
     let page = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && page.contains("pushes are taken"), "{page}");
 
+    // A faulty configuration is no reason not to tell.
+    let faulty = home.file("faulty.toml", "colect = 1");
+    let output = home.output(&["status"], &[("EDGEWATCH_CONFIG", &faulty)]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("unknown key \"colect\""));
+
     agent.kill();
     let (code, status) = told(&home);
     assert_eq!((code, status["is_running"].as_bool()), (1, Some(false)), "{status}");
