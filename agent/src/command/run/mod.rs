@@ -128,7 +128,11 @@ fn wait_for_the_end(
                     teller.url = reloaded.url;
                     settings = reloaded.settings;
                 }
-                Err(why) => warn!("the configuration is not read anew, the old one holds: {why}"),
+                Err(why) => {
+                    // A fault in TOML is shown over several lines.
+                    let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
+                    warn!("the configuration is not read anew, the old one holds: {why}");
+                }
             },
             None => {
                 teller.tell(shared);
