@@ -177,7 +177,7 @@ pub enum Program {
 
 impl Program {
     /// The package, which is also the program's name.
-    fn package(self) -> &'static str {
+    pub fn package(self) -> &'static str {
         match self {
             Self::Agent => "edgewatch-agent",
             Self::Cli => "edgewatch",

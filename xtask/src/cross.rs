@@ -5,10 +5,10 @@
 //! these two libraries is not checked, everything of ours is.
 
 use crate::{
-    command::{cargo, find, output, run},
-    project,
+    command::{cargo, run},
+    project, setup,
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use std::{fs, path::PathBuf, process::Command};
 
 /// The targets, beside those that the other tests run on.
@@ -24,7 +24,7 @@ done
 
 /// Checks the agent for every target.
 pub fn check() -> Result<()> {
-    add_targets()?;
+    setup::rust_targets(&TARGETS)?;
     let stand_in = stand_in()?;
     for target in TARGETS {
         let mut command = cargo();
@@ -36,20 +36,6 @@ pub fn check() -> Result<()> {
         run(&mut command)?;
     }
     Ok(())
-}
-
-/// Rust's standard library for every target, unless it is there.
-fn add_targets() -> Result<()> {
-    let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]).current_dir(project::root()))?;
-    let dir = PathBuf::from(sysroot.trim()).join("lib/rustlib");
-    let missing: Vec<&str> = TARGETS.into_iter().filter(|target| !dir.join(target).is_dir()).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    if find("rustup").is_none() {
-        bail!("the Rust targets {missing:?} are missing and there is no rustup to add them");
-    }
-    run(Command::new("rustup").args(["target", "add"]).args(missing).current_dir(project::root()))
 }
 
 fn stand_in() -> Result<PathBuf> {

@@ -1,7 +1,7 @@
 //! Every verb of the project, and the parts of them that the end-to-end tests use.
 //!
 //! [`setup`] installs, [`build`] compiles, [`server`] runs the built Worker in
-//! workerd; [`serve`], [`demo`], [`test`], [`tidy`] and [`bench`] are verbs on top of these.
+//! workerd; [`serve`], [`demo`], [`test`], [`tidy`], [`bench`] and [`release`] are verbs on top of these.
 
 pub mod bench;
 pub mod build;
@@ -10,6 +10,7 @@ pub mod cross;
 pub mod demo;
 mod process_group;
 pub mod project;
+pub mod release;
 pub mod serve;
 pub mod server;
 pub mod setup;

@@ -9,7 +9,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use xtask::{
     bench,
     build::{Bundle, Program},
-    demo, project, serve, server,
+    demo, project, release, serve, server,
     setup::{self, Need},
     test, tidy,
 };
@@ -28,6 +28,11 @@ cargo xtask VERB
   test [STEP…]       everything that decides whether a change may go in, or the named steps of it:
                      setup fmt tidy clippy cross deny unit build dry-run e2e
   tidy               the house rules
+  release [--out DIR] [--key FILE]
+                     static programs for Linux, Debian packages and an image, with checksums and a
+                     signature, in build/release if not said
+  release --generate-key [--key FILE]
+                     make the pair of keys that releases are signed with
   bench SUITE [--json] [--minutes N] [--only NAME]… [--data FILE]
                      measure: main (the main job's figures; N minutes of the agent, 10 if not said),
                      compression, storage (all of it, or the figures that are named; FILE: the
@@ -64,6 +69,7 @@ fn run(mut arguments: Parser) -> Result<()> {
             None => tidy::run(),
             Some(other) => Err(other.unexpected().into()),
         },
+        "release" => run_release(arguments),
         "bench" => bench::run_bench(arguments.raw_args()?.collect()),
         "help" => {
             print!("{HELP}");
@@ -152,4 +158,22 @@ fn run_test(mut arguments: Parser) -> Result<()> {
         }
     }
     test::run_steps(&steps)
+}
+
+fn run_release(mut arguments: Parser) -> Result<()> {
+    let (mut out_dir, mut key, mut generates_key) = (None, None, false);
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Long("out") => out_dir = Some(PathBuf::from(arguments.value()?)),
+            Long("key") => key = Some(PathBuf::from(arguments.value()?)),
+            Long("generate-key") => generates_key = true,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let key = key.map_or_else(release::key::default_path, Ok)?;
+    if generates_key {
+        return release::generate_key(&key);
+    }
+    let out_dir = out_dir.unwrap_or_else(|| project::bundles_dir().join("release"));
+    release::run_release(&release::Options { out_dir, key })
 }

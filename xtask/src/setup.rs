@@ -7,6 +7,7 @@ pub mod debian;
 pub mod npm;
 pub mod peers;
 pub mod tools;
+pub mod zig;
 
 use crate::{
     command::{find, output, run, say},
@@ -34,7 +35,7 @@ pub enum Need {
 /// Installs everything that `need` needs and that is not there yet.
 pub fn run_for(need: Need) -> Result<()> {
     let _lock = lock(&project::tools_dir()?.join(".lock"))?;
-    wasm_target()?;
+    rust_targets(&[crate::build::WASM_TARGET])?;
     debian::clang()?;
     tools::WORKER_BUILD.ensure()?;
     tools::WASM_BINDGEN.ensure()?;
@@ -47,24 +48,24 @@ pub fn run_for(need: Need) -> Result<()> {
     Ok(())
 }
 
-/// Rust's standard library for `wasm32-unknown-unknown`.
-fn wasm_target() -> Result<()> {
+/// Rust's standard library for each of these targets, unless it is there.
+pub(crate) fn rust_targets(targets: &[&str]) -> Result<()> {
     let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]).current_dir(project::root()))?;
-    let target = Path::new(sysroot.trim()).join("lib/rustlib").join(crate::build::WASM_TARGET);
-    if target.is_dir() {
-        say(VERB, format!("target {}: there", crate::build::WASM_TARGET));
+    let dir = Path::new(sysroot.trim()).join("lib/rustlib");
+    let missing: Vec<&str> = targets.iter().copied().filter(|target| !dir.join(target).is_dir()).collect();
+    if missing.is_empty() {
+        say(VERB, format!("targets {}: there", targets.join(", ")));
         return Ok(());
     }
     if find("rustup").is_none() {
         bail!(
-            "the Rust target {} is missing and there is no rustup to add it: install it the way you installed Rust",
-            crate::build::WASM_TARGET
+            "the Rust targets {} are missing and there is no rustup to add them: install them the way you \
+             installed Rust",
+            missing.join(", ")
         );
     }
-    say(VERB, format!("target {}: adding", crate::build::WASM_TARGET));
-    run(Command::new("rustup")
-        .args(["target", "add", crate::build::WASM_TARGET])
-        .current_dir(project::root()))
+    say(VERB, format!("targets {}: adding", missing.join(", ")));
+    run(Command::new("rustup").args(["target", "add"]).args(missing).current_dir(project::root()))
 }
 
 /// Waits for other xtasks that change the same things; the lock ends with the returned file.

@@ -1,4 +1,4 @@
-//! The programs that Edgewatch is measured beside, out of Debian's packages.
+//! Programs out of Debian's packages: those that Edgewatch is measured beside, and what a release is tried with.
 //!
 //! A package is unpacked into the cache rather than installed, so that no service of it is started.
 
@@ -37,6 +37,9 @@ pub const NODE_EXPORTER: Peer =
 
 /// The agent in C that many have had for twenty years; its plugins are beside it, in `usr/lib/collectd`.
 pub const COLLECTD: Peer = Peer { package: "collectd-core", path: "usr/sbin/collectd" };
+
+/// Runs programs for 64-bit ARM on this machine.
+pub const QEMU_AARCH64: Peer = Peer { package: "qemu-user-static", path: "usr/bin/qemu-aarch64-static" };
 
 impl Peer {
     /// The program's path: of this system, or unpacked before, or unpacked now.

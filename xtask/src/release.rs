@@ -1,0 +1,179 @@
+//! `cargo xtask release`: what people install. Static programs, packages and an image, with checksums and a signature.
+//!
+//! Everything lies in one folder, as it is published. `SHA256SUMS` names every file with its version, and is what is
+//! signed: who has verified it knows which version each file is of, wherever it was fetched from.
+
+pub mod archive;
+pub mod deb;
+pub mod elf;
+pub mod key;
+pub mod oci;
+pub mod target;
+
+use crate::{
+    build::Program,
+    command::{output, say},
+    hex, project,
+    setup::{self, zig},
+};
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+use target::{TARGETS, Target};
+
+const VERB: &str = "release";
+
+/// The version that is released: the workspace's.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Bytes of the agent for x86-64. Reason: it is to be the lightest there is.
+pub const AGENT_BYTES_MAX: usize = 3_000_000;
+
+/// The list of checksums, which is what is signed.
+const SUMS: &str = "SHA256SUMS";
+
+/// What to release, and where to.
+#[derive(Debug)]
+pub struct Options {
+    /// The folder; what an earlier release left in it is removed.
+    pub out_dir: PathBuf,
+    /// Where the secret key lies, unless it is in the environment.
+    pub key: PathBuf,
+}
+
+/// Makes a pair of keys, and says which half belongs where.
+pub fn generate_key(path: &Path) -> Result<()> {
+    let public = key::generate(path)?;
+    say(VERB, format!("the secret key is in {}: keep it, and keep it to yourself", path.display()));
+    say(VERB, format!("the public key, for agent/packaging/release.pub or {}:", key::PUBLIC_VARIABLE));
+    println!("{}", public.to_base64());
+    Ok(())
+}
+
+/// Builds, packs, sums up and signs.
+pub fn run_release(options: &Options) -> Result<()> {
+    // First, so that nobody waits for compilers to hear that there is no key.
+    let (secret, public) = (key::secret(&options.key)?, key::public()?);
+    key::sign(b"", &secret, &public, "trial")?;
+    setup::rust_targets(&TARGETS.map(|target| target.triple))?;
+    let zig = zig::ensure()?;
+    let mut release = Release { time: source_date()?, files: Vec::new() };
+    let mut agents = Vec::new();
+    for target in &TARGETS {
+        agents.push((target, release.build(target, &zig)?));
+    }
+    for (target, agent) in &agents {
+        release.add(deb::name(VERSION, target), deb::package(VERSION, target, agent, release.time)?);
+    }
+    let image = oci::image(VERSION, &agents, release.time)?;
+    release.add(format!("edgewatch-agent-{VERSION}-oci.tar"), image);
+    let sums = release.sums();
+    let signature = key::sign(sums.as_bytes(), &secret, &public, &format!("edgewatch {VERSION}"))?;
+    release.add(format!("{SUMS}.minisig"), signature);
+    release.add(SUMS.to_owned(), sums);
+    release.write(&options.out_dir)
+}
+
+/// Files on their way into the folder.
+struct Release {
+    time: u64,
+    files: Vec<(String, Vec<u8>)>,
+}
+
+impl Release {
+    fn add(&mut self, name: String, content: impl Into<Vec<u8>>) {
+        self.files.push((name, content.into()));
+    }
+
+    /// The programs for one kind of machine; returns the agent's bytes.
+    fn build(&mut self, target: &Target, zig: &Path) -> Result<Vec<u8>> {
+        let paths = target.build(&[Program::Agent, Program::Cli], zig)?;
+        let mut programs = Vec::new();
+        for (path, program) in paths.iter().zip([Program::Agent, Program::Cli]) {
+            let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+            self.add(format!("{}-{VERSION}-linux-{}", program.package(), target.machine), bytes.clone());
+            programs.push(bytes);
+        }
+        let agent = programs.swap_remove(0);
+        if target.machine == "x86_64" && agent.len() > AGENT_BYTES_MAX {
+            bail!("the agent has {} bytes, more than {AGENT_BYTES_MAX}", agent.len());
+        }
+        Ok(agent)
+    }
+
+    /// As `sha256sum` prints them, sorted by name.
+    fn sums(&self) -> String {
+        let mut lines: Vec<(&str, String)> = self
+            .files
+            .iter()
+            .map(|(name, content)| (name.as_str(), format!("{}  {name}\n", hex(&Sha256::digest(content)))))
+            .collect();
+        lines.sort();
+        lines.into_iter().map(|(_, line)| line).collect()
+    }
+
+    /// All of it, in place of what was there.
+    fn write(&self, dir: &Path) -> Result<()> {
+        if dir.exists() {
+            let was_release = dir.join(SUMS).is_file() || fs::read_dir(dir)?.next().is_none();
+            if !was_release {
+                bail!("{} is there and holds no release: name another folder", dir.display());
+            }
+            fs::remove_dir_all(dir).with_context(|| format!("removing {}", dir.display()))?;
+        }
+        fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
+        for (name, content) in &self.files {
+            let path = dir.join(name);
+            fs::write(&path, content).with_context(|| format!("writing {}", path.display()))?;
+        }
+        say(VERB, format!("{} files of {VERSION} in {}, signed", self.files.len(), dir.display()));
+        Ok(())
+    }
+}
+
+/// Seconds since 1970 that everything in a release is dated: `SOURCE_DATE_EPOCH`, or when the commit was made.
+fn source_date() -> Result<u64> {
+    let text = match env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => text,
+        Err(_) => {
+            let mut git = Command::new("git");
+            git.args(["log", "-1", "--format=%ct"]).current_dir(project::root());
+            output(&mut git).context("no SOURCE_DATE_EPOCH, and no commit to take the time from")?
+        }
+    };
+    text.trim().parse().with_context(|| format!("{text:?} is no number of seconds"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_are_sorted_and_as_sha256sum_has_them() {
+        let mut release = Release { time: 0, files: Vec::new() };
+        release.add("b-1.2.3".to_owned(), "");
+        release.add("a-1.2.3".to_owned(), "abc");
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad  a-1.2.3\n\
+                        e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  b-1.2.3\n";
+        assert_eq!(release.sums(), expected);
+    }
+
+    #[test]
+    fn a_release_replaces_another_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("release");
+        let mut release = Release { time: 0, files: vec![("old".to_owned(), Vec::new())] };
+        release.add(SUMS.to_owned(), release.sums());
+        release.write(&out).unwrap();
+        release.files[0].0 = "new".to_owned();
+        release.write(&out).unwrap();
+        assert!(out.join("new").is_file() && !out.join("old").exists());
+        fs::remove_file(out.join(SUMS)).unwrap();
+        assert!(release.write(&out).is_err());
+        assert!(out.join("new").is_file());
+    }
+}
