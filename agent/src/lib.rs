@@ -37,3 +37,4 @@ pub mod signals;
 pub mod spool;
 pub mod status;
 pub mod ticks;
+pub mod update;

@@ -26,6 +26,8 @@ pub enum Command {
     Install(InstallArguments),
     /// Be one no more.
     Uninstall(InstallArguments),
+    /// Put a newer release in place.
+    Update(UpdateArguments),
     /// Print the version.
     Version,
     /// Print the help.
@@ -52,6 +54,13 @@ pub struct InstallArguments {
     pub root: Option<PathBuf>,
     /// Whether `uninstall` removes configuration, state and user, too.
     pub purge: bool,
+}
+
+/// What `update` is told beside the settings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UpdateArguments {
+    /// Whether it only looks for a newer release.
+    pub only_looks: bool,
 }
 
 /// A command line, read.
@@ -91,9 +100,9 @@ pub enum UsageError {
 }
 
 /// Flags that are no settings: each belongs to one command.
-const OWN_FLAGS: [&str; 6] = ["tag", "force", "stub", "json", "root", "purge"];
+const OWN_FLAGS: [&str; 7] = ["tag", "force", "stub", "json", "root", "purge", "check"];
 
-const COMMANDS: [&str; 6] = ["run", "check", "status", "enroll", "install", "uninstall"];
+const COMMANDS: [&str; 7] = ["run", "check", "status", "enroll", "install", "uninstall", "update"];
 
 /// Reads a command line, without the program's name.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, UsageError> {
@@ -149,6 +158,10 @@ fn read_flag(
             install.purge = true;
             return Ok(());
         }
+        (Some(Command::Update(update)), "check") => {
+            update.only_looks = true;
+            return Ok(());
+        }
         _ => {}
     }
     let Some(setting) = registry::by_flag(flag) else {
@@ -177,6 +190,7 @@ fn read_value(text: String, command: &mut Option<Command>) -> Result<(), UsageEr
                 "status" => Command::Status { json: false },
                 "install" => Command::Install(InstallArguments::default()),
                 "uninstall" => Command::Uninstall(InstallArguments::default()),
+                "update" => Command::Update(UpdateArguments::default()),
                 "help" => Command::Help,
                 "version" => Command::Version,
                 _ => {
@@ -207,6 +221,8 @@ mod tests {
             ("check --stub", Command::Check { stub: true }),
             ("status", Command::Status { json: false }),
             ("status --json", Command::Status { json: true }),
+            ("update", Command::Update(UpdateArguments::default())),
+            ("update --check", Command::Update(UpdateArguments { only_looks: true })),
             ("--help", Command::Help),
             ("run -h", Command::Help),
             ("--version", Command::Version),
@@ -262,6 +278,7 @@ mod tests {
             ("run --tag eu", "unknown flag --tag"),
             ("run --stub", "unknown flag --stub"),
             ("install --purge", "unknown flag --purge"),
+            ("run --check", "unknown flag --check"),
             ("run extra", "unexpected argument"),
             ("enroll a b c", "unexpected argument"),
             ("run --url", "missing argument"),

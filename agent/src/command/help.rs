@@ -33,6 +33,8 @@ Usage:
                              as root: become a service of systemd, enrolled if URL and TOKEN are said
   edgewatch-agent uninstall [--purge] [--root DIR]
                              as root: be one no more; --purge removes configuration and state, too
+  edgewatch-agent update [--check]
+                             put a newer release in place, if it is signed; or only look for one
   edgewatch-agent --version
   edgewatch-agent --help
 

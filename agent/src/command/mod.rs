@@ -12,6 +12,7 @@ mod install;
 mod run;
 mod status;
 mod stub;
+mod update;
 
 use crate::{
     credentials::{Credentials, CredentialsError},
@@ -24,6 +25,7 @@ use crate::{
     server_url::ServerUrl,
     settings::{Said, Settings, SettingsError, Sources},
     spool::LockError,
+    update::UpdateError,
 };
 use arguments::{Arguments, Command, UsageError};
 use std::{collections::BTreeMap, ffi::OsString, io, path::Path, process::ExitCode};
@@ -81,6 +83,9 @@ pub enum CommandError {
         /// What it said.
         why: String,
     },
+    /// There was no update.
+    #[error(transparent)]
+    Update(#[from] UpdateError),
     /// The operating system refuses what the agent cannot do without.
     #[error("{what}: {error}")]
     Os {
@@ -114,6 +119,7 @@ fn obey(arguments: Arguments) -> Result<ExitCode, CommandError> {
         Command::Run => run::run(&load(&arguments.flags)?, &arguments.flags)?,
         Command::Check { stub: false } => return check::check(&load(&arguments.flags)?),
         Command::Check { stub: true } => return stub::stub(&load(&arguments.flags)?),
+        Command::Update(update) => return update::update(&load(&arguments.flags)?, update),
         Command::Enroll(enroll) => enroll::enroll(&load(&arguments.flags)?, enroll)?,
         Command::Status { json } => return status::status(&load_for_status(&arguments.flags)?, json),
         Command::Install(install) => {

@@ -10,6 +10,7 @@ use crate::{
     collectors::NOUNS,
     server_url::{ServerUrl, UrlError},
     spool::{Limits, WhenFull},
+    update::RELEASES_URL,
 };
 use collection::{Collection, Excludes, Naming, TRAFFIC_RESET_DAY};
 use edgewatch_shared::{
@@ -124,6 +125,8 @@ pub struct Settings {
     pub ca_file: Option<Said>,
     /// What is said of proxies.
     pub proxies: Proxies,
+    /// Where releases are, unread.
+    pub update_url: String,
     /// Whether http:// may leave this machine.
     pub allow_plain_http: bool,
     /// What is collected.
@@ -182,6 +185,7 @@ impl Settings {
                 },
             ),
             ca_file: reader.said("ca_file"),
+            update_url: reader.said("update_url").map_or_else(|| RELEASES_URL.to_owned(), |said| said.text),
             proxies: Proxies {
                 setting: reader.said("proxy"),
                 https: variable(sources, &["HTTPS_PROXY", "https_proxy"]),
@@ -200,6 +204,12 @@ impl Settings {
         let said = self.url.clone().or(enrolled_at).ok_or(SettingsError::NoUrl)?;
         ServerUrl::parse(&said.text, self.allow_plain_http)
             .map_err(|error| SettingsError::Url { origin: said.origin, error })
+    }
+
+    /// Where releases are. Plain HTTP only to this machine itself.
+    pub fn releases_url(&self) -> Result<ServerUrl, SettingsError> {
+        ServerUrl::parse(&self.update_url, self.allow_plain_http)
+            .map_err(|error| SettingsError::Url { origin: "update_url".to_owned(), error })
     }
 
     /// The host's name, as said or as the operating system has it.

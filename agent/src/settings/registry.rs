@@ -1,5 +1,7 @@
 //! The one table of settings: `--help`, the configuration file, its example and `docs/agent.md` all follow it.
 
+use crate::update::RELEASES_URL;
+
 use super::collection::{DEVICES_EXCLUDE, FILE_SYSTEMS_EXCLUDE, INTERFACES_EXCLUDE, MOUNTS_EXCLUDE};
 
 /// What the value of a list looks like: texts between commas, in the file also an array of texts.
@@ -157,6 +159,16 @@ pub const SETTINGS: &[Setting] = &[
         default: "false",
         example: "",
         doc: "Speak http:// to another machine too: tokens and metrics can be read on the way.",
+    },
+    Setting {
+        key: "update_url",
+        env: "EDGEWATCH_UPDATE_URL",
+        alias: None,
+        flag: "update-url",
+        value: "URL",
+        default: RELEASES_URL,
+        example: "",
+        doc: "Where `update` finds releases. Who keeps them need not be trusted: they are signed.",
     },
     Setting {
         key: "names",
