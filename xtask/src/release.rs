@@ -64,7 +64,8 @@ pub fn run_release(options: &Options) -> Result<()> {
     let mut release = Release { time: source_date()?, files: Vec::new() };
     let mut agents = Vec::new();
     for target in &TARGETS {
-        agents.push((target, release.build(target, &zig)?));
+        agents.push((target, release.build(Program::Agent, target, &zig)?));
+        release.build(Program::Cli, target, &zig)?;
     }
     for (target, agent) in &agents {
         release.add(deb::name(VERSION, target), deb::package(VERSION, target, agent, release.time)?);
@@ -89,20 +90,15 @@ impl Release {
         self.files.push((name, content.into()));
     }
 
-    /// The programs for one kind of machine; returns the agent's bytes.
-    fn build(&mut self, target: &Target, zig: &Path) -> Result<Vec<u8>> {
-        let paths = target.build(&[Program::Agent, Program::Cli], zig)?;
-        let mut programs = Vec::new();
-        for (path, program) in paths.iter().zip([Program::Agent, Program::Cli]) {
-            let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-            self.add(format!("{}-{VERSION}-linux-{}", program.package(), target.machine), bytes.clone());
-            programs.push(bytes);
+    /// A program for one kind of machine; its bytes.
+    fn build(&mut self, program: Program, target: &Target, zig: &Path) -> Result<Vec<u8>> {
+        let path = target.build(program, zig)?;
+        let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        if program == Program::Agent && target.machine == "x86_64" && bytes.len() > AGENT_BYTES_MAX {
+            bail!("the agent has {} bytes, more than {AGENT_BYTES_MAX}", bytes.len());
         }
-        let agent = programs.swap_remove(0);
-        if target.machine == "x86_64" && agent.len() > AGENT_BYTES_MAX {
-            bail!("the agent has {} bytes, more than {AGENT_BYTES_MAX}", agent.len());
-        }
-        Ok(agent)
+        self.add(format!("{}-{VERSION}-linux-{}", program.package(), target.machine), bytes.clone());
+        Ok(bytes)
     }
 
     /// As `sha256sum` prints them, sorted by name.

@@ -58,21 +58,16 @@ const C_FLAGS: &str =
     "-fno-asynchronous-unwind-tables -fno-unwind-tables -ffunction-sections -fdata-sections";
 
 impl Target {
-    /// Compiles these programs, and makes sure that each is static and starts. Their paths, in the same order.
-    pub fn build(&self, programs: &[Program], zig: &Path) -> Result<Vec<PathBuf>> {
-        say(VERB, format!("compiling for {}", self.triple));
+    /// Compiles a program, and makes sure that it is static and starts. Its path. Each is compiled on its own: compiled
+    /// together, programs share the features of what they depend on, and get larger.
+    pub fn build(&self, program: Program, zig: &Path) -> Result<PathBuf> {
+        say(VERB, format!("compiling {} for {}", program.package(), self.triple));
         let mut command = cargo();
-        command.args(["build", "--release", "--target", self.triple]);
-        for program in programs {
-            command.args(["--package", program.package()]);
-        }
+        command.args(["build", "--release", "--target", self.triple, "--package", program.package()]);
         run(self.environment(&mut command, zig)?)?;
-        let dir = project::target_dir().join(self.triple).join("release");
-        let paths: Vec<PathBuf> = programs.iter().map(|program| dir.join(program.package())).collect();
-        for path in &paths {
-            self.check(path).with_context(|| path.display().to_string())?;
-        }
-        Ok(paths)
+        let path = project::target_dir().join(self.triple).join("release").join(program.package());
+        self.check(&path).with_context(|| path.display().to_string())?;
+        Ok(path)
     }
 
     /// What makes cargo build static programs, the same bytes wherever they are built.
