@@ -266,3 +266,28 @@ fn without_an_answer_nothing_happens() {
     let world = World::new();
     world.assert_refused("/releases/SHA256SUMS");
 }
+
+#[test]
+fn systemd_finds_no_fault_with_the_timer_and_its_service() {
+    let dir = tempfile::tempdir().unwrap();
+    let units = [
+        ("edgewatch-agent-update.service", include_str!("../packaging/edgewatch-agent-update.service")),
+        ("edgewatch-agent-update.timer", include_str!("../packaging/edgewatch-agent-update.timer")),
+    ];
+    let mut command = std::process::Command::new("systemd-analyze");
+    command.arg("verify");
+    for (name, text) in units {
+        let path = dir.path().join(name);
+        let installed = "/usr/local/bin/edgewatch-agent";
+        assert!(name.ends_with(".timer") || text.contains(installed));
+        fs::write(&path, text.replace(installed, env!("CARGO_BIN_EXE_edgewatch-agent"))).unwrap();
+        command.arg(path);
+    }
+    let Ok(output) = command.output() else {
+        eprintln!("SKIPPED: systemd-analyze is missing (Debian package systemd)");
+        return;
+    };
+    let said = String::from_utf8_lossy(&output.stderr);
+    // Faults of this machine's other units are its own.
+    assert!(output.status.success() && !said.contains("edgewatch-agent-update"), "{said}");
+}
