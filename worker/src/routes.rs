@@ -58,6 +58,8 @@ pub enum Endpoint {
     Retention,
     /// Set how long samples are kept.
     SetRetention,
+    /// The script that installs an agent.
+    Install,
 }
 
 /// One row of the table.
@@ -103,6 +105,7 @@ pub const ROUTES: &[Route] = &[
     Route { id: 22, method: "POST", path: "/api/v1/hosts/{host}/move", access: Access::Scope(Scope::Admin), body_bytes_max: SMALL_BODY_BYTES_MAX, endpoint: Endpoint::MoveHost },
     Route { id: 23, method: "POST", path: "/api/v1/hosts/{host}/split", access: Access::Scope(Scope::Admin), body_bytes_max: SMALL_BODY_BYTES_MAX, endpoint: Endpoint::SplitHost },
     Route { id: 24, method: "GET", path: "/api/v1/metrics/series", access: Access::Scope(Scope::Read), body_bytes_max: 0, endpoint: Endpoint::Series },
+    Route { id: 25, method: "GET", path: "/install.sh", access: Access::Public, body_bytes_max: 0, endpoint: Endpoint::Install },
 ];
 
 impl Route {

@@ -14,6 +14,10 @@ pub struct Settings {
     pub cors_origins: Vec<String>,
     /// `PLAN`: `free` (default) or `paid`.
     pub plan: Plan,
+    /// `RELEASES_URL`: where `/install.sh` finds releases of the agent, unread.
+    pub releases_url: Option<String>,
+    /// `RELEASE_KEY`: whose releases `/install.sh` believes, unread.
+    pub release_key: Option<String>,
 }
 
 thread_local! {
@@ -50,7 +54,14 @@ impl Settings {
             let message = format!("PLAN in wrangler.toml is {text:?}; it must be free or paid");
             ApiError::new(ErrorCode::Misconfigured, message)
         })?;
-        Ok(Self { keyring, cors_origins: origins.map(ToOwned::to_owned).collect(), plan })
+        let set = |name: &str| text(name).filter(|value| !value.is_empty());
+        Ok(Self {
+            keyring,
+            cors_origins: origins.map(ToOwned::to_owned).collect(),
+            plan,
+            releases_url: set("RELEASES_URL"),
+            release_key: set("RELEASE_KEY"),
+        })
     }
 }
 

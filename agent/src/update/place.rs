@@ -6,7 +6,7 @@ use std::{
     fs::{self, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{self, Child, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -63,7 +63,7 @@ fn write(path: &Path, old: &Path, content: &[u8]) -> io::Result<()> {
 /// Whether it starts and says that it is of this version.
 fn try_program(path: &Path, version: Version) -> Result<(), UpdateError> {
     let failed = |why: String| UpdateError::Trial(why);
-    let mut child = Command::new(path)
+    let mut child = process::Command::new(path)
         .arg("--version")
         .env_clear()
         .stdin(Stdio::null())

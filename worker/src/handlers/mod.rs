@@ -5,6 +5,7 @@ mod export;
 mod health;
 mod hosts;
 mod import;
+mod install;
 mod metrics;
 mod moves;
 mod parameters;
@@ -89,6 +90,7 @@ pub async fn handle(ask: Ask<'_>) -> Result<Reply, ApiError> {
         Endpoint::Rebuild => rebuild::rebuild(ask).await,
         Endpoint::Retention => retention::show(ask).await,
         Endpoint::SetRetention => retention::set(ask).await,
+        Endpoint::Install => install::script(&ask),
         Endpoint::Usage => usage::today(ask).await,
     }
 }

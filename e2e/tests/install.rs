@@ -1,0 +1,276 @@
+//! `/install.sh` as a person uses it: from the Worker into a shell, with releases on a server of their own.
+
+use edgewatch_e2e::{
+    client::Request,
+    edgewatch::{Edgewatch, scratch_dir},
+};
+use edgewatch_shared::{ErrorCode, token::Scope};
+use sha2::{Digest, Sha256};
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+};
+use xtask::{build::Program, command, release::key};
+
+const PATH: &str = "/install.sh";
+const VERSION: &str = "1.2.3";
+
+/// What the script calls, beside what fetches and what verifies.
+const TOOLS: [&str; 15] = [
+    "chmod",
+    "cp",
+    "cat",
+    "grep",
+    "head",
+    "id",
+    "mktemp",
+    "mv",
+    "rm",
+    "sed",
+    "sh",
+    "sha256sum",
+    "tail",
+    "uname",
+    "wc",
+];
+
+type Files = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
+
+/// A release, signed, and a Worker that serves the script for it.
+struct World {
+    dir: PathBuf,
+    files: Files,
+    server: Edgewatch,
+}
+
+fn file_name() -> String {
+    format!("edgewatch-agent-{VERSION}-linux-{}", env::consts::ARCH)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl World {
+    fn new(name: &str) -> Self {
+        let dir = scratch_dir(&format!("{name}-host"));
+        let public = key::generate(&dir.join("key")).expect("a fresh folder takes a key");
+        let secret = key::secret(&dir.join("key")).expect("it was just made");
+        let agent = fs::read(Program::Agent.built().expect("the agent is built")).expect("it can be read");
+        let sums = format!("{}  {}\n", hex(&Sha256::digest(&agent)), file_name());
+        let signature =
+            key::sign(sums.as_bytes(), &secret, &public, "test").expect("both halves are of one pair");
+        let files = BTreeMap::from([
+            ("SHA256SUMS".to_owned(), sums.into_bytes()),
+            ("SHA256SUMS.minisig".to_owned(), signature.into_bytes()),
+            (file_name(), agent),
+        ]);
+        let files: Files = Arc::new(Mutex::new(files));
+        let releases = serve(Arc::clone(&files));
+        let server = Edgewatch::start_with(name, |options| {
+            options.vars.insert("RELEASES_URL".to_owned(), releases);
+            options.vars.insert("RELEASE_KEY".to_owned(), public.to_base64());
+        });
+        for folder in ["bin", "state"] {
+            fs::create_dir(dir.join(folder)).expect("the folder is empty");
+        }
+        Self { dir, files, server }
+    }
+
+    fn script(&self) -> String {
+        self.server.client().send(Request::get(PATH)).expect(200).text()
+    }
+
+    fn enrolment_token(&self, jti: &str) -> String {
+        let mint = self.server.client().mint();
+        let mut claims = mint.claims(Scope::Enroll);
+        claims.jti = jti.to_owned();
+        mint.minted(&claims)
+    }
+
+    /// Pipes a script into a shell that finds these programs and no others.
+    fn run(&self, script: &str, verifier: Option<&str>, arguments: &[&str]) -> Output {
+        let path = self.dir.join(format!("path-{}", verifier.unwrap_or("none")));
+        if !path.exists() {
+            fs::create_dir(&path).expect("it is not there");
+            let fetches = if command::find("curl").is_some() { "curl" } else { "wget" };
+            for tool in TOOLS.into_iter().chain([fetches]).chain(verifier) {
+                let found = command::find(tool).unwrap_or_else(|| panic!("{tool} is missing"));
+                symlink(found, path.join(tool)).expect("each tool is named once");
+            }
+        }
+        let mut shell = Command::new(path.join("sh"));
+        shell.args(["-s", "--"]).args(arguments).arg("--dir").arg(self.dir.join("bin"));
+        shell.env_clear().env("PATH", &path).env("EDGEWATCH_STATE_DIR", self.dir.join("state"));
+        shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).current_dir(&self.dir);
+        let mut child = shell.spawn().expect("a shell starts");
+        let mut stdin = child.stdin.take().expect("it is piped");
+        stdin.write_all(script.as_bytes()).expect("the shell reads all of it");
+        drop(stdin);
+        let output = child.wait_with_output().expect("the shell ends");
+        eprintln!("{}", String::from_utf8_lossy(&output.stderr));
+        output
+    }
+
+    fn installed(&self) -> PathBuf {
+        self.dir.join("bin/edgewatch-agent")
+    }
+
+    /// That the script says why it does nothing, and does nothing.
+    #[track_caller]
+    fn assert_refused(&self, script: &str, verifier: Option<&str>, why: &str) {
+        let output = self.run(script, verifier, &["TOKEN", "--no-service"]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(why), "{said}");
+        assert!(is_empty(&self.dir.join("bin")) && is_empty(&self.dir.join("state")));
+    }
+
+    fn change(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        change(self.files.lock().expect("no server thread panics").get_mut(name).expect("it is served"));
+    }
+}
+
+fn is_empty(dir: &Path) -> bool {
+    fs::read_dir(dir).expect("it is a folder").next().is_none()
+}
+
+/// Serves files over HTTP on this machine; the URL that they lie below.
+fn serve(files: Files) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let url = format!("http://{}/releases", listener.local_addr().expect("it is bound"));
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            // A client that hangs up early is no failure of the server's.
+            let _sent = answer(stream, &files);
+        }
+    });
+    url
+}
+
+fn answer(mut stream: TcpStream, files: &Files) -> std::io::Result<()> {
+    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    let request = lines.next().transpose()?.unwrap_or_default();
+    while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+    let name = request.split(' ').nth(1).and_then(|path| path.strip_prefix("/releases/"));
+    let file = name.and_then(|name| files.lock().expect("no test panics with it").get(name).cloned());
+    let (status, body) = file.map_or(("404 Not Found", Vec::new()), |body| ("200 OK", body));
+    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len())?;
+    stream.write_all(&body)
+}
+
+#[test]
+fn one_line_installs_verifies_and_enrols() {
+    let world = World::new("install");
+    let script = world.script();
+    let token = world.enrolment_token("install");
+    let arguments = [token.as_str(), "--no-service", "--name", "installed", "--tag", "eu west"];
+    let output = world.run(&script, Some("openssl"), &arguments);
+    assert!(output.status.success());
+    let agent = |arguments: &[&str]| {
+        let mut command = Command::new(world.installed());
+        let command = command.args(arguments).env_clear().env("EDGEWATCH_STATE_DIR", world.dir.join("state"));
+        command.output().expect("the agent starts")
+    };
+    assert!(String::from_utf8_lossy(&agent(&["--version"]).stdout).starts_with("edgewatch-agent "));
+    let checked = agent(&["check"]);
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+    let api = world.server.client();
+    assert_eq!(api.host("installed").tags, ["eu west"]);
+
+    // Without a token the program is replaced, and the host stays who it is.
+    let output = world.run(&script, Some("openssl"), &["--no-service"]);
+    assert!(output.status.success());
+    assert!(agent(&["check"]).status.success());
+}
+
+#[test]
+fn what_is_not_signed_is_not_installed() {
+    let world = World::new("install-refused");
+    let script = world.script();
+    world.assert_refused(&script, None, "nothing here can verify a signature");
+    // A script that was cut off on its way does nothing at all.
+    let half = script.split_at(script.rfind("main \"$@\"").expect("it ends with the call")).0;
+    assert!(world.run(half, Some("openssl"), &["TOKEN"]).status.success());
+    assert!(is_empty(&world.dir.join("bin")));
+
+    let verifiers = ["openssl", "minisign"].into_iter().filter(|verifier| command::find(verifier).is_some());
+    for verifier in verifiers {
+        let flip = |name: &str, at: usize| world.change(name, |content| content[at] ^= 1);
+        for (name, at, why) in [
+            (file_name(), 1_000, "is not what the signed list says"),
+            ("SHA256SUMS".to_owned(), 3, "is not signed by the key"),
+            // In the middle of the signature itself, which begins in the second line.
+            ("SHA256SUMS.minisig".to_owned(), 100, "is not signed by the key"),
+        ] {
+            flip(&name, at);
+            world.assert_refused(&script, Some(verifier), why);
+            flip(&name, at);
+        }
+        let other = key::generate(&world.dir.join(format!("other-{verifier}"))).expect("it is another file");
+        let of_others = script.lines().map(|line| match line.strip_prefix("KEY=") {
+            Some(_) => format!("KEY='{}'\n", other.to_base64()),
+            None => format!("{line}\n"),
+        });
+        world.assert_refused(&of_others.collect::<String>(), Some(verifier), "is not signed by the key");
+        let output = world.run(&script, Some(verifier), &["--no-service"]);
+        assert!(output.status.success(), "unchanged, {verifier} finds it good");
+        fs::remove_file(world.installed()).expect("it was installed");
+    }
+}
+
+#[test]
+fn the_script_is_served_like_every_page_and_carries_the_servers_url() {
+    let server = Edgewatch::start("install-page");
+    let api = server.client();
+    let answer = api.send(Request::get(PATH)).expect(200);
+    for (header, value) in [
+        ("Content-Type", "text/x-shellscript; charset=utf-8"),
+        ("Cache-Control", "public, max-age=300"),
+        ("X-Content-Type-Options", "nosniff"),
+    ] {
+        assert_eq!(answer.header(header), value, "{header}");
+    }
+    let script = answer.text();
+    assert!(script.contains(&format!("\nSERVER='{}'\n", api.url())), "{script}");
+    assert!(script.contains("\nRELEASES='https://"), "{script}");
+    let head = api.send(Request::new("HEAD", PATH)).expect(200);
+    assert!(head.body.is_empty());
+    assert_eq!(api.send(Request::post(PATH, "")).refusal(), (405, ErrorCode::MethodNotAllowed));
+}
+
+/// The host of a request is whatever the client says.
+#[test]
+fn a_hosts_name_does_not_become_shell() {
+    let server = Edgewatch::start("install-host");
+    let address = server.client().url().strip_prefix("http://").expect("it is plain HTTP");
+    for host in ["a$(id).example", "a'b.example", "`id`", "a;id", "a\"b", "a&id", "a|id", "{a,b}", "a'\\''b"]
+    {
+        let mut stream = TcpStream::connect(address).expect("the server listens");
+        write!(stream, "GET {PATH} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").expect("it reads");
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).expect("it answers in text");
+        let status = reply.split(' ').nth(1).unwrap_or_default();
+        assert!(status.starts_with('4') && !reply.contains("SERVER="), "{host}: {reply}");
+    }
+}
+
+#[test]
+fn a_setting_that_is_no_plain_url_or_key_is_told() {
+    for (name, variable, value) in [
+        ("install-url", "RELEASES_URL", "https://example.org/$(id)"),
+        ("install-key", "RELEASE_KEY", "';id;'"),
+    ] {
+        let server = Edgewatch::start_with(name, |options| {
+            options.vars.insert(variable.to_owned(), value.to_owned());
+        });
+        let answer = server.client().send(Request::get(PATH));
+        assert_eq!(answer.refusal(), (500, ErrorCode::Misconfigured));
+    }
+}
