@@ -53,8 +53,13 @@ pub enum Request {
         /// Where to.
         to: Destination,
     },
-    /// Take a host in.
-    Arrive(Luggage),
+    /// Take a host in, or its share of one that is spread over several shards.
+    Arrive {
+        /// What it takes along.
+        luggage: Luggage,
+        /// Where it goes.
+        to: Destination,
+    },
     /// Send the pushes of a host that has left to where it arrived by the move of that number.
     Redirect {
         /// Which.

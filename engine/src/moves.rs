@@ -1,7 +1,7 @@
 //! Hosts that were moved to or from a shard, or spread over several: one row a host, only for those.
 //!
-//! A move has a number that grows with every move of its host, so that a step that is done again, or too late,
-//! changes nothing. The shard that a host leaves keeps what it left with until it is left again: whoever finds that
+//! A move has a number that grows with every move of its host, the time of the move unless the last one's is later, so
+//! that a step that is done again, or too late, changes nothing. The shard that a host leaves keeps what it left with until it is left again: whoever finds that
 //! it has not arrived can carry it on.
 
 use crate::{
@@ -46,7 +46,7 @@ pub enum Whereabouts {
         /// The shards that it was on before.
         trail: Vec<ShardNumber>,
     },
-    /// It left.
+    /// It left, or is spread over shards of which this may be one.
     Left {
         /// Where to.
         to: Destination,

@@ -8,17 +8,28 @@ use crate::{
     registry::{HostRecord, HostState, Registry},
     sql::Sql,
 };
-use edgewatch_shared::HostId;
+use edgewatch_shared::{HostId, TimestampMs};
 
 impl<S: Sql> Shard<S> {
     /// Lets a host go, and returns what it takes along; `None` if it is where it is to go. From now on its pushes are
-    /// sent on. Done again, it returns the same.
-    pub(super) fn leave(&mut self, host: HostId, to: Destination) -> Result<Option<Luggage>, ShardError> {
+    /// sent on. Done again, it returns the same, with what is known of the host by now.
+    pub(super) fn leave(
+        &mut self,
+        host: HostId,
+        to: Destination,
+        now: TimestampMs,
+    ) -> Result<Option<Luggage>, ShardError> {
         let known = self.moves.get(host);
+        let record = self.registry.get(host);
         if let Some(Whereabouts::Left { to: before, luggage }) = known {
-            return if *before == to { Ok(Some(Luggage::clone(luggage))) } else { Err(went(before)) };
+            if *before != to {
+                return Err(went(before));
+            }
+            // One that is spread is still listed here, and may have been revoked since.
+            let record = record.unwrap_or(&luggage.record).clone();
+            return Ok(Some(Luggage { record, ..Luggage::clone(luggage) }));
         }
-        let record = self.registry.get(host).filter(|record| record.state != HostState::Deleted);
+        let record = record.filter(|record| record.state != HostState::Deleted);
         let record = record.ok_or(ShardError::UnknownHost)?.clone();
         if to == Destination::Shard(self.number) {
             return Ok(None);
@@ -26,7 +37,9 @@ impl<S: Sql> Shard<S> {
         let mut trail: Vec<ShardNumber> = known.map(Whereabouts::others).unwrap_or_default();
         trail.retain(|shard| *shard != self.number);
         trail.push(self.number);
+        // By the clock, so that it is the highest also where this shard has lost what it knew of moves before.
         let number = known.map_or(0, Whereabouts::number).saturating_add(1);
+        let number = number.max(u64::try_from(now.0).unwrap_or_default());
         let luggage = Luggage { number, record, streams: self.streams.of(host), trail };
         // Spread over shards, it stays listed here, where its pushes come first.
         let stays = matches!(to, Destination::Shards(_));
@@ -47,19 +60,25 @@ impl<S: Sql> Shard<S> {
         Ok(Some(luggage))
     }
 
-    /// Takes a host in. One that has come already, or gone on since, is let be.
-    pub(super) fn arrive(&mut self, luggage: Luggage) -> Result<(), ShardError> {
+    /// Takes a host in. One that has come already, or gone on since, is let be. Of one that is spread over several shards
+    /// each says so to whoever comes with a whole push: it may be the one that pushes come to first.
+    pub(super) fn arrive(&mut self, luggage: Luggage, to: Destination) -> Result<(), ShardError> {
         let host = luggage.record.id;
         let known = self.moves.get(host);
         // A host that was spread from here over several shards is known here, also if this is one of them.
         if known.is_some_and(|known| known.number() >= luggage.number) {
             return Ok(());
         }
-        let mut trail = luggage.trail;
-        trail.retain(|shard| *shard != self.number);
-        let here = Whereabouts::Here { number: luggage.number, trail };
-        let record = HostRecord { catalogued: false, ..luggage.record };
-        self.streams.take_in(host, luggage.streams);
+        let record = HostRecord { catalogued: false, ..luggage.record.clone() };
+        self.streams.take_in(host, luggage.streams.clone());
+        let here = match to {
+            Destination::Shard(_) => {
+                let mut trail = luggage.trail;
+                trail.retain(|shard| *shard != self.number);
+                Whereabouts::Here { number: luggage.number, trail }
+            }
+            Destination::Shards(_) => Whereabouts::Left { to, luggage: Box::new(luggage) },
+        };
         let (sql, streams) = (&self.sql, &mut self.streams);
         in_transaction(sql, || {
             Moves::store(sql, host, &here)?;

@@ -95,10 +95,17 @@ impl<S: Sql> Shard<S> {
         group: &mut Group,
         instance: &mut Instance,
     ) -> Result<Pushed, ShardError> {
-        if push.way != Way::Part {
-            self.check_is_here(push.sender.host())?;
+        let elsewhere =
+            if push.way == Way::Part { None } else { self.check_is_here(push.sender.host()).err() };
+        if let Some(ShardError::Moved(to)) = elsewhere {
+            return Err(ShardError::Moved(to));
         }
         let admitted = self.admit(&push.sender, push.way, push.facts, now)?;
+        if let Some(split) = elsewhere {
+            // It is listed here too: whoever may not push is refused before anything is sent on.
+            self.note(admitted, group);
+            return Err(split);
+        }
         let host = admitted.record.id;
         let next_push_ms = self.next_push_ms(group.pace, host, now)?;
         let mut answer = Pushed { refused: push.outside_window, next_push_ms, ..Pushed::default() };
@@ -120,10 +127,7 @@ impl<S: Sql> Shard<S> {
                 Arrival::New => Some(self.keep_listed(host, listed, group, instance)?),
             },
         };
-        if admitted.is_changed {
-            self.registry.remember(admitted.record.clone());
-            group.hosts.insert(host, admitted.record);
-        }
+        self.note(admitted, group);
         let counters = &mut self.ledger.counters;
         counters.add(Counter::Refused(RefusalReason::OutsideWindow), push.outside_window.into());
         counters.add(Counter::SamplesRepeated, answer.repeated.into());
@@ -136,6 +140,13 @@ impl<S: Sql> Shard<S> {
             }
         }
         Ok(answer)
+    }
+
+    fn note(&mut self, admitted: Admitted, group: &mut Group) {
+        if admitted.is_changed {
+            self.registry.remember(admitted.record.clone());
+            group.hosts.insert(admitted.record.id, admitted.record);
+        }
     }
 
     /// Checks that a sender may push, and says what is to be noted of it.
@@ -163,7 +174,9 @@ impl<S: Sql> Shard<S> {
             (_, Some(host)) => host.clone(),
             (Sender::Host { .. }, None) => return Err(ShardError::UnknownHost),
             // It was moved here, and has not arrived.
-            (_, None) if way != Way::Direct => return Err(ShardError::UnknownHost),
+            (_, None) if way != Way::Direct && self.registry.get(id).is_none() => {
+                return Err(ShardError::UnknownHost);
+            }
             (Sender::Named(_) | Sender::Imported { .. }, None)
                 if self.registry.active_count() >= SHARD_HOSTS_MAX =>
             {

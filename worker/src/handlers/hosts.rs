@@ -6,7 +6,7 @@ use crate::{
     reply::Reply,
     store::{
         catalogue::{Catalogue, HostRow, SummaryEntry},
-        placement, shards,
+        shards,
     },
 };
 use edgewatch_engine::{
@@ -45,23 +45,27 @@ pub async fn revoke(ask: Ask<'_>) -> Result<Reply, ApiError> {
 async fn change(ask: &Ask<'_>, request: impl Fn(HostId) -> Request) -> Result<Reply, ApiError> {
     let id = one_host(ask).await?;
     let (lives_on, answer, _) = shards::ask_host(ask.env, id, request(id)).await?;
+    let mut is_known = is_known(lives_on, answer)?;
+    // Its key is dead, for every push comes to that shard first. Where its series are spread over several, each lists it;
+    // one to which it has not come yet is told when it does.
+    let located = shards::exchange_with(ask.env, lives_on, Request::Locate(id)).await?;
+    let spread = if let Err(ShardError::Split(shards)) = located { shards } else { Vec::new() };
+    for shard in spread.into_iter().filter(|shard| *shard != lives_on) {
+        is_known |= self::is_known(shard, shards::exchange_with(ask.env, shard, request(id)).await?)?;
+    }
+    if is_known {
+        Ok(Reply::empty(204))
+    } else {
+        Err(ApiError::new(ErrorCode::NotFound, format!("no host {id}")))
+    }
+}
+
+fn is_known(shard: ShardNumber, answer: Result<call::Reply, ShardError>) -> Result<bool, ApiError> {
     match answer {
-        Ok(_) => {}
-        Err(ShardError::UnknownHost) => {
-            return Err(ApiError::new(ErrorCode::NotFound, format!("no host {id}")));
-        }
-        Err(error) => return Err(ApiError::of_shard(lives_on, error)),
+        Ok(_) => Ok(true),
+        Err(ShardError::UnknownHost) => Ok(false),
+        Err(error) => Err(ApiError::of_shard(shard, error)),
     }
-    // Its key is dead. Where its series are spread over shards, those list it too.
-    let placements = placement::of_host(ask.env, &id.to_string()).await?;
-    for shard in placements.iter().map(|placement| placement.shard).filter(|shard| *shard != lives_on) {
-        if let Err(error @ ShardError::Storage(_)) =
-            shards::exchange_with(ask.env, shard, request(id)).await?
-        {
-            return Err(ApiError::of_shard(shard, error));
-        }
-    }
-    Ok(Reply::empty(204))
 }
 
 /// The host that the path names, by id or by a name that only one host has.

@@ -36,7 +36,8 @@ pub async fn move_host(ask: Ask<'_>) -> Result<Reply, ApiError> {
     Catalogue::open(ask.env).await?.place(host, &[(to, String::new())], ask.now).await?;
     let luggage = leave(&ask, host, from, Destination::Shard(to)).await?;
     let number = luggage.number;
-    shards::ask(ask.env, to, Request::Arrive(luggage)).await?;
+    let arrive = Request::Arrive { luggage, to: Destination::Shard(to) };
+    shards::ask(ask.env, to, arrive).await?;
     redirect(&ask, host, number, to).await?;
     Ok(Reply::empty(204))
 }
@@ -60,9 +61,11 @@ pub async fn split_host(ask: Ask<'_>) -> Result<Reply, ApiError> {
     let parts: Vec<_> =
         (0_usize..).zip(&shards).map(|(at, shard)| (*shard, format!("{at}/{}", shards.len()))).collect();
     Catalogue::open(ask.env).await?.place(host, &parts, ask.now).await?;
-    let luggage = leave(&ask, host, from, Destination::Shards(shards.clone())).await?;
+    let to = Destination::Shards(shards.clone());
+    let luggage = leave(&ask, host, from, to.clone()).await?;
     for shard in shards.into_iter().filter(|shard| *shard != from) {
-        shards::ask(ask.env, shard, Request::Arrive(luggage.clone())).await?;
+        let arrive = Request::Arrive { luggage: luggage.clone(), to: to.clone() };
+        shards::ask(ask.env, shard, arrive).await?;
     }
     Ok(Reply::empty(204))
 }

@@ -68,10 +68,7 @@ async fn store_part(
     let answer = match answer {
         Err(ShardError::UnknownHost) => {
             // The split was cut off before the host was known here.
-            let leave = Request::Leave { host, to: Destination::Shards(shards.to_vec()) };
-            if let Reply::Left(Some(luggage)) = shards::ask(env, home, leave).await? {
-                shards::ask(env, shard, Request::Arrive(luggage)).await?;
-            }
+            shards::bring(env, host, home, shard, Destination::Shards(shards.to_vec())).await?;
             shards::exchange_with(env, shard, Request::Push(part)).await?
         }
         answer => answer,

@@ -88,9 +88,19 @@ pub async fn ask_host(
 
 /// Finishes a move that was cut off after the host left: what it left with is still there.
 async fn carry_on(env: &Env, host: HostId, from: ShardNumber, to: ShardNumber) -> Result<(), ApiError> {
-    let leave = Request::Leave { host, to: Destination::Shard(to) };
-    match ask(env, from, leave).await? {
-        Reply::Left(Some(luggage)) => ask(env, to, Request::Arrive(luggage)).await.map(|_| ()),
+    bring(env, host, from, to, Destination::Shard(to)).await
+}
+
+/// Brings a host to a shard where it has not arrived, with what it left another one with.
+pub async fn bring(
+    env: &Env,
+    host: HostId,
+    from: ShardNumber,
+    shard: ShardNumber,
+    to: Destination,
+) -> Result<(), ApiError> {
+    match ask(env, from, Request::Leave { host, to: to.clone() }).await? {
+        Reply::Left(Some(luggage)) => ask(env, shard, Request::Arrive { luggage, to }).await.map(|_| ()),
         _ => Ok(()),
     }
 }

@@ -29,15 +29,39 @@ fn other(number: ShardNumber) -> World {
 }
 
 fn leave(world: &mut World, to: Destination) -> Result<Option<Luggage>, ShardError> {
-    match world.ask(Request::Leave { host: host(1), to }, HOUR)? {
+    leave_at(world, host(1), to, HOUR)
+}
+
+fn leave_at(
+    world: &mut World,
+    host: HostId,
+    to: Destination,
+    now: TimestampMs,
+) -> Result<Option<Luggage>, ShardError> {
+    match world.ask(Request::Leave { host, to }, now)? {
         Reply::Left(luggage) => Ok(luggage),
         other => panic!("{other:?}"),
     }
 }
 
 fn arrive(world: &mut World, luggage: &Luggage) {
-    assert_eq!(world.ask(Request::Arrive(luggage.clone()), HOUR), Ok(Reply::Done));
+    let to = Destination::Shard(world.shard.number());
+    assert_eq!(world.ask(Request::Arrive { luggage: luggage.clone(), to }, HOUR), Ok(Reply::Done));
 }
+
+/// The same, of a host that is spread over these shards.
+fn arrive_spread(world: &mut World, luggage: &Luggage, shards: &[ShardNumber]) {
+    let to = Destination::Shards(shards.to_vec());
+    assert_eq!(world.ask(Request::Arrive { luggage: luggage.clone(), to }, HOUR), Ok(Reply::Done));
+}
+
+/// Those samples of a push that belong to a shard.
+fn part(push: Push, shards: &[ShardNumber], shard: ShardNumber) -> Push {
+    let parts = split::parts(push, shards, &mut Instance::default()).unwrap();
+    parts.into_iter().find(|(of, _)| *of == shard).unwrap().1
+}
+
+const NAMES: [&str; 6] = ["app_a", "app_b", "app_c", "app_d", "app_e", "app_f"];
 
 /// A numbered push of `names`, one sample each.
 fn listed(names: &[&str], reading: u64) -> Push {
@@ -106,16 +130,17 @@ fn a_host_comes_back_and_goes_on_and_late_steps_change_nothing() {
     arrive(&mut home, &back);
     assert_eq!(pushed(&mut home, listed(&["app_a"], 1)), Ok((0, 1)));
     let away = leave(&mut home, Destination::Shard(6)).unwrap().unwrap();
-    assert_eq!((away.number, away.trail.as_slice()), (3, &[5, 3][..]));
+    let first = out.number;
+    assert_eq!((away.number, away.trail.as_slice()), (first + 2, &[5, 3][..]));
     arrive(&mut third, &away);
     // The second shard still sends to the first one; it learns of the shortest way.
     let redirect = |number, to| Request::Redirect { host: host(1), number, to };
-    second.ask(redirect(3, 6), HOUR).unwrap();
-    second.ask(redirect(2, 9), HOUR).unwrap();
+    second.ask(redirect(first + 2, 6), HOUR).unwrap();
+    second.ask(redirect(first + 1, 9), HOUR).unwrap();
     assert_eq!(pushed(&mut second, listed(&["app_a"], 2)), Err(ShardError::Moved(6)));
-    third.ask(redirect(9, 9), HOUR).unwrap();
+    third.ask(redirect(first + 9, 9), HOUR).unwrap();
     assert_eq!(pushed(&mut third, listed(&["app_a"], 1)), Ok((0, 1)));
-    assert_eq!(third.ask(Request::Locate(host(1)), HOUR), Ok(Reply::Located(3)));
+    assert_eq!(third.ask(Request::Locate(host(1)), HOUR), Ok(Reply::Located(first + 2)));
 }
 
 #[test]
@@ -149,14 +174,13 @@ fn a_named_host_is_not_made_anew_where_it_was_moved_to_and_has_not_arrived() {
 
 #[test]
 fn series_are_spread_over_shards_and_each_part_is_known_by_the_whole() {
-    const NAMES: [&str; 6] = ["app_a", "app_b", "app_c", "app_d", "app_e", "app_f"];
     let (mut home, mut second) = (World::new(), other(5));
     assert_eq!(pushed(&mut home, listed(&NAMES, 1)), Ok((6, 0)));
     let to = Destination::Shards(vec![3, 5]);
     let luggage = leave(&mut home, to.clone()).unwrap().unwrap();
     assert_eq!(leave(&mut home, to), Ok(Some(luggage.clone())));
-    arrive(&mut home, &luggage);
-    arrive(&mut second, &luggage);
+    arrive_spread(&mut home, &luggage, &[3, 5]);
+    arrive_spread(&mut second, &luggage, &[3, 5]);
     let split = Err(ShardError::Split(vec![3, 5]));
     assert_eq!(pushed(&mut home, listed(&NAMES, 2)), split);
     assert_eq!(home.hosts().len(), 1, "it is still listed where its pushes come first");
@@ -170,6 +194,105 @@ fn series_are_spread_over_shards_and_each_part_is_known_by_the_whole() {
             sum = (sum.0 + ingested, sum.1 + repeated);
         }
         assert_eq!(sum, expected, "reading {reading}");
+    }
+}
+
+#[test]
+fn a_host_that_is_spread_is_refused_where_its_pushes_come_first() {
+    let (mut home, mut second) = (World::new(), other(5));
+    let shards = [3, 5];
+    leave(&mut home, Destination::Shards(shards.into())).unwrap().unwrap();
+    // Revoked before it arrived at the second shard.
+    assert_eq!(home.ask(Request::Revoke(host(1)), HOUR), Ok(Reply::Done));
+    assert_eq!(second.ask(Request::Revoke(host(1)), HOUR), Err(ShardError::UnknownHost));
+    for reopened in [false, true] {
+        assert_eq!(pushed(&mut home, listed(&NAMES, 1)), Err(ShardError::RevokedHost), "{reopened}");
+        home.reopen();
+    }
+    let now_known = leave(&mut home, Destination::Shards(shards.into())).unwrap().unwrap();
+    arrive_spread(&mut second, &now_known, &shards);
+    let its_part = part(listed(&NAMES, 1), &shards, 5);
+    assert_eq!(pushed(&mut second, its_part), Err(ShardError::RevokedHost));
+    assert_eq!(home.ask(Request::Locate(host(1)), HOUR), Err(ShardError::Split(shards.into())));
+    assert_eq!(home.ask(Request::Delete(host(1)), HOUR), Ok(Reply::Done));
+    assert_eq!(pushed(&mut home, listed(&NAMES, 1)), Err(ShardError::UnknownHost));
+}
+
+#[test]
+fn a_moved_host_is_spread_also_over_the_shard_that_its_pushes_come_to_first() {
+    let (mut home, mut second) = (World::new(), other(5));
+    let shards = [3, 5];
+    assert_eq!(pushed(&mut home, listed(&NAMES, 1)), Ok((6, 0)));
+    let moved = leave(&mut home, Destination::Shard(5)).unwrap().unwrap();
+    arrive(&mut second, &moved);
+    assert_eq!(pushed(&mut second, listed(&NAMES, 2)), Ok((6, 0)));
+    let spread = leave(&mut second, Destination::Shards(shards.into())).unwrap().unwrap();
+    arrive_spread(&mut home, &spread, &shards);
+    for _again in 0..2 {
+        for world in [&mut home, &mut second] {
+            assert_eq!(pushed(world, listed(&NAMES, 3)), Err(ShardError::Split(shards.into())));
+            world.reopen();
+        }
+        // The move of before, too late.
+        arrive(&mut second, &moved);
+    }
+    let mut sum = (0, 0);
+    for (reading, expected) in [(1, (0, 6)), (2, (0, 12)), (3, (6, 12))] {
+        for (world, shard) in [(&mut home, 3), (&mut second, 5)] {
+            let (ingested, repeated) = pushed(world, part(listed(&NAMES, reading), &shards, shard)).unwrap();
+            sum = (sum.0 + ingested, sum.1 + repeated);
+        }
+        assert_eq!(sum, expected, "reading {reading}");
+    }
+    assert_eq!([home.hosts().len(), second.hosts().len()], [1, 1], "each lists it");
+}
+
+#[test]
+fn a_host_comes_back_from_a_shard_that_lost_what_it_knew_of_its_moves() {
+    let mut home = World::new();
+    let mut second = other(5);
+    let out = leave(&mut home, Destination::Shard(5)).unwrap().unwrap();
+    arrive(&mut second, &out);
+    // Its storage is gone, and it is given back its hosts.
+    let mut second = other(5);
+    assert_eq!(second.ask(Request::RestoreHosts(vec![out.record.clone()]), HOUR), Ok(Reply::Restored(1)));
+    let later = HOUR.plus_ms(1);
+    let back = leave_at(&mut second, host(1), Destination::Shard(3), later).unwrap().unwrap();
+    arrive(&mut home, &back);
+    assert_eq!(pushed(&mut home, listed(&["app_a"], 1)), Ok((1, 0)));
+    assert_eq!(pushed(&mut second, listed(&["app_a"], 2)), Err(ShardError::Moved(3)));
+}
+
+#[test]
+fn a_named_host_that_was_deleted_comes_back_where_it_was_moved_to() {
+    let (mut home, mut second) = (World::new(), other(5));
+    let id = HostId::of_name(&name(7));
+    let push = |way, reading| {
+        let sender = Sender::Named(name(7));
+        Push { way, sender, ..listed(&NAMES, reading) }
+    };
+    assert_eq!(pushed(&mut home, push(Way::Direct, 1)), Ok((6, 0)));
+    let luggage = leave_at(&mut home, id, Destination::Shard(5), HOUR).unwrap().unwrap();
+    arrive(&mut second, &luggage);
+    assert_eq!(second.ask(Request::Delete(id), HOUR), Ok(Reply::Done));
+    assert_eq!(second.hosts(), []);
+    assert_eq!(pushed(&mut second, push(Way::SentOn, 2)), Ok((6, 0)));
+    assert_eq!(second.hosts().len(), 1);
+    // And where its series are spread, in each of the shards, and where they are spread from.
+    let mut third = other(6);
+    let shards = [5, 6];
+    let luggage = leave_at(&mut second, id, Destination::Shards(shards.into()), HOUR).unwrap().unwrap();
+    arrive_spread(&mut third, &luggage, &shards);
+    for world in [&mut second, &mut third] {
+        assert_eq!(world.ask(Request::Delete(id), HOUR), Ok(Reply::Done));
+    }
+    assert_eq!(pushed(&mut second, push(Way::SentOn, 3)), Err(ShardError::Split(shards.into())));
+    for (world, shard) in [(&mut second, 5), (&mut third, 6)] {
+        let (ingested, _) = pushed(world, part(push(Way::SentOn, 3), &shards, shard)).unwrap();
+        assert!(ingested > 0);
+        assert_eq!(world.hosts().len(), 1, "{shard}");
+        world.reopen();
+        assert_eq!(world.hosts().len(), 1, "{shard}");
     }
 }
 
