@@ -108,7 +108,11 @@ impl DictionaryCache {
         let select = "SELECT series FROM dictionaries WHERE host = ?1 AND id = ?2";
         let row = sql.exec(select, &key(host, id))?.into_iter().next();
         let [series] = columns(row.ok_or_else(|| unreadable("it is gone".into()))?)?;
-        let series = decode_series(&series.blob()?).map_err(|error| unreadable(error.to_string()))?;
+        let series = series.blob()?;
+        if DictionaryId::of(&series) != id {
+            return Err(unreadable("its content is another".into()));
+        }
+        let series = decode_series(&series).map_err(|error| unreadable(error.to_string()))?;
         let dictionary = Rc::new(Dictionary::new(series));
         self.keep(id, &dictionary);
         Ok(dictionary)
@@ -191,7 +195,7 @@ impl Dictionaries {
         }
     }
 
-    /// Stores a list: 1 row.
+    /// Stores a list, in place of a damaged one: 1 row.
     pub fn store(
         sql: &impl Sql,
         host: HostId,
@@ -200,8 +204,9 @@ impl Dictionaries {
     ) -> Result<(), SqlError> {
         let [host, id] = key(host, id);
         let series = Value::Blob(encode_series(dictionary.series()));
-        let insert = "INSERT OR IGNORE INTO dictionaries (host, id, series) VALUES (?1, ?2, ?3)";
-        sql.exec(insert, &[host, id, series]).map(|_| ())
+        let upsert = "INSERT INTO dictionaries (host, id, series) VALUES (?1, ?2, ?3) \
+                      ON CONFLICT (host, id) DO UPDATE SET series = ?3";
+        sql.exec(upsert, &[host, id, series]).map(|_| ())
     }
 
     /// Drops the lists that nothing needs once all partitions up to `sealed` are gone, inside the seal's transaction:

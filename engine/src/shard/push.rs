@@ -217,15 +217,16 @@ impl<S: Sql> Shard<S> {
     ) -> Result<Kept, ShardError> {
         let Listed { samples, identity, dictionary: id, series, newest, columns } = push;
         check_size(&columns)?;
-        let (list, is_known) = if self.dictionaries.has(host, id) {
-            match instance.dictionaries.get(&self.sql, host, id) {
-                Ok(list) => (list, true),
-                Err(DictionaryError::Sql(error)) => return Err(error.into()),
-                Err(error) => return Err(ShardError::Corrupt(error.to_string())),
+        let has_place = self.dictionaries.has(host, id);
+        let stored = if has_place { Some(instance.dictionaries.get(&self.sql, host, id)) } else { None };
+        let (list, is_known) = match stored {
+            Some(Ok(list)) => (list, true),
+            Some(Err(DictionaryError::Sql(error))) => return Err(error.into()),
+            stored => {
+                // One that is damaged is asked for again, and overwritten.
+                self.complaints.extend(stored.and_then(Result::err).map(|error| error.to_string()));
+                (Rc::new(Dictionary::new(series.ok_or(ShardError::UnknownDictionary)?)), false)
             }
-        } else {
-            let series = series.ok_or(ShardError::UnknownDictionary)?;
-            (Rc::new(Dictionary::new(series)), false)
         };
         if list.series().len() != newest.len() {
             let (columns, series) = (newest.len() as u64, list.series().len() as u64);
@@ -246,7 +247,8 @@ impl<S: Sql> Shard<S> {
         let series: Vec<Fingerprint> = list.series().iter().map(fingerprint).collect();
         let Growth { grown, refused } = self.series_limit.growth(&self.sql, host, &series)?;
         self.grow(host, grown, group);
-        if refused.is_empty() && self.dictionaries.count(host) < HOST_DICTIONARIES_MAX {
+        let has_place = has_place || self.dictionaries.count(host) < HOST_DICTIONARIES_MAX;
+        if refused.is_empty() && has_place {
             self.dictionaries.note(host, id);
             instance.dictionaries.keep(id, &list);
             group.dictionaries.push((host, id, list));

@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     call::{Listed, Pushed},
     dictionaries::Dictionary,
+    sql::Value,
     streams::Identity,
 };
 use edgewatch_shared::{
@@ -348,6 +349,22 @@ fn a_push_whose_list_is_damaged_is_set_aside_and_the_others_are_sealed() {
     assert_eq!(world.seconds("load_1m"), (7..=12).collect::<Vec<_>>());
     assert_eq!(world.table_rows("set_aside"), 1);
     assert_eq!(world.counters(false).get(Counter::SetAside), 1);
+}
+
+#[test]
+fn a_damaged_list_is_asked_for_again_and_what_was_stored_under_it_is_there_again() {
+    for damage in [Vec::new(), vec![0xff; 9], encode_series(&series(&["load_5m"]))] {
+        let mut world = World::new();
+        world.push_listed(load(1, 1, 6)).unwrap();
+        world.sql.exec("UPDATE dictionaries SET series = ?1", &[Value::Blob(damage)]).unwrap();
+        world.instance.dictionaries = DictionaryCache::new(0);
+        assert_eq!(world.push_listed(listless(load(1, 7, 12))), Err(ShardError::UnknownDictionary));
+        assert!(world.shard.take_complaints()[0].starts_with("series list "));
+        assert_eq!(world.push_listed(load(1, 7, 12)), Ok((6, 0, 0)));
+        assert_eq!(world.push_listed(listless(load(1, 13, 18))), Ok((6, 0, 0)));
+        assert_eq!(world.seconds("load_1m"), (1..=18).collect::<Vec<_>>());
+        assert_eq!(world.table_rows("dictionaries"), 1);
+    }
 }
 
 #[test]
