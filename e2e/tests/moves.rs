@@ -13,7 +13,7 @@ use edgewatch_shared::{
     ErrorCode, TimestampMs,
     limits::{HOUR_MS, SPLIT_SHARDS_MAX},
     token::Scope,
-    wire::{EnrollReply, PushReply, push::PushFrame},
+    wire::{EnrollReply, PushReply, SeriesReply, push::PushFrame},
 };
 
 fn admin(api: &Client, host: &str, verb: &str, body: &str) -> Answer {
@@ -185,6 +185,85 @@ fn series_that_are_spread_over_shards_are_there_once() {
     assert_eq!(api.host_names(), [""; 0]);
     let late = api.compact_request(&host, &readings.frame(19, 24));
     assert_eq!(api.send(late).refusal(), (401, ErrorCode::UnknownHost));
+}
+
+const SPREAD: [&str; 6] = ["app_a", "app_b", "app_c", "app_d", "app_e", "app_f"];
+
+#[test]
+fn the_key_of_a_spread_host_dies_at_once_wherever_its_series_go() {
+    let server = Edgewatch::start("moves-split-revoked");
+    let api = server.client();
+    let readings = Readings::new(1, &SPREAD, api.start_an_hour());
+    let [whole, cut] = ["whole", "cut"].map(|name| api.enroll(name));
+    admin(api, "whole", "split", r#"{"shards":[0,3,4]}"#).expect(204);
+    // The other one has not come to shard 3.
+    api.set_faults(Faults { shard: Some(3), spared: 1, ..Faults::default() });
+    let unreached = (503, ErrorCode::ShardUnavailable);
+    assert_eq!(admin(api, "cut", "split", r#"{"shards":[0,3]}"#).refusal(), unreached);
+    api.set_faults(Faults::default());
+    assert_eq!(push(api, &whole, &readings.frame(1, 6)), (36, 0));
+    // It takes no catalogue.
+    api.set_faults(Faults { d1: true, ..Faults::default() });
+    for host in [&whole, &cut] {
+        admin(api, &host.host_id.to_string(), "revoke", "").expect(204);
+        let late = api.compact_request(host, &readings.frame(7, 12));
+        assert_eq!(api.send(late).refusal(), (403, ErrorCode::RevokedHost), "{}", host.name);
+    }
+    api.set_faults(Faults::default());
+    // Carried on, the split brings what is known of the host by now.
+    admin(api, "cut", "split", r#"{"shards":[0,3]}"#).expect(204);
+    for host in [&whole, &cut] {
+        let late = api.compact_request(host, &readings.frame(7, 12));
+        assert_eq!(api.send(late).refusal(), (403, ErrorCode::RevokedHost), "{}", host.name);
+        assert!(api.host(&host.name).revoked);
+    }
+}
+
+#[test]
+fn a_moved_host_is_spread_also_over_the_shard_that_it_came_from() {
+    let server = Edgewatch::start("moves-then-split");
+    let api = server.client();
+    let start = api.start_an_hour();
+    let host = api.enroll("large");
+    let readings = Readings::new(1, &SPREAD, start);
+    assert_eq!(push(api, &host, &readings.frame(1, 6)), (36, 0));
+    move_to(api, &host, 5);
+    assert_eq!(push(api, &host, &readings.frame(7, 12)), (36, 0));
+    admin(api, "large", "split", r#"{"shards":[0,5]}"#).expect(204);
+    assert_eq!(push(api, &host, &readings.frame(1, 12)), (0, 72));
+    assert_eq!(push(api, &host, &readings.frame(13, 18)), (36, 0));
+    // Each has its share: without one of them no push is whole.
+    api.set_faults(Faults { shard: Some(5), ..Faults::default() });
+    let part = api.send(api.compact_request(&host, &readings.frame(19, 24)));
+    assert_eq!(part.refusal(), (503, ErrorCode::ShardUnavailable));
+    api.set_faults(Faults::default());
+    let (ingested, repeated) = push(api, &host, &readings.frame(19, 24));
+    assert_eq!(ingested + repeated, 36);
+    for name in SPREAD {
+        assert_eq!(counted(api, "large", name, start), once(24), "{name}");
+    }
+    assert_eq!(api.host_names(), ["large"]);
+    api.revoke("large");
+    let late = api.compact_request(&host, &readings.frame(25, 30));
+    assert_eq!(api.send(late).refusal(), (403, ErrorCode::RevokedHost));
+}
+
+#[test]
+fn the_series_of_a_moved_host_are_listed_whole() {
+    let server = Edgewatch::start("moves-series");
+    let api = server.client();
+    let start = api.start_an_hour();
+    let host = api.enroll("mover");
+    api.push_as(&host, &[sample("app_before", start, 1.0), sample("app_both", start, 1.0)]);
+    move_to(api, &host, 5);
+    let later = start.plus_ms(HOUR_MS);
+    api.set_time(later);
+    api.push_as(&host, &[sample("app_after", later, 1.0), sample("app_both", later, 1.0)]);
+    let path = "/api/v1/metrics/series?host=mover";
+    let series = api.send(api.read_request(path)).expect(200).json::<SeriesReply>().series;
+    let found: Vec<_> = series.iter().map(|series| (series.name.as_str(), series.first.as_str())).collect();
+    let (start, later) = (start.hour().start().to_rfc3339(), later.hour().start().to_rfc3339());
+    assert_eq!(found, [("app_after", &*later), ("app_before", &*start), ("app_both", &*start)]);
 }
 
 #[test]
