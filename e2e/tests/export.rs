@@ -103,6 +103,45 @@ fn an_export_imported_into_a_fresh_server_is_exported_the_same() {
 }
 
 #[test]
+fn whose_key_was_revoked_may_not_push_where_its_samples_are_imported() {
+    let source = Edgewatch::start("export-revoked");
+    let api = source.client();
+    let hour = api.start_an_hour();
+    let [active, leaked, silent] = ["active", "leaked", "silent"].map(|name| api.enroll(name));
+    for host in [&active, &leaked, &silent] {
+        api.push_as(host, &[sample("load_1m", hour, 1.0)]);
+    }
+    api.revoke("leaked");
+    let exported = eventually("the catalogue knows of the key", TOLD_WITHIN, || {
+        let text = export(api, hour, hour, &[]);
+        text.contains(r#""revoked":true"#).then_some(text)
+    });
+    // As another tool would write it.
+    let says_nothing = |line: &str| {
+        let line =
+            if line.contains("silent") { line.replace(r#""revoked":false,"#, "") } else { line.into() };
+        line + "\n"
+    };
+    let lines: String = exported.lines().map(says_nothing).collect();
+
+    let fresh = Edgewatch::start("export-revoked-fresh");
+    let other = fresh.client();
+    other.set_time(api.now());
+    for _again in 0..2 {
+        import(other, Scope::Admin, &lines).expect(200);
+        let pushed = |host| other.send(other.push_request_of(host, &[sample("load_1m", hour, 2.0)]));
+        pushed(&active).expect(202);
+        for host in [&leaked, &silent] {
+            assert_eq!(pushed(host).refusal(), (403, ErrorCode::RevokedHost), "{}", host.name);
+            assert!(other.has_samples(&host.host_id.to_string(), "load_1m"), "{}", host.name);
+        }
+    }
+    // Its name is free: enrolled again, it goes on with a key of its own.
+    let again = other.enroll("leaked");
+    other.push_as(&again, &[sample("load_1m", hour.plus_ms(1_000), 2.0)]);
+}
+
+#[test]
 fn who_may_import_what() {
     let server = Edgewatch::start("export-scopes");
     let api = server.client();

@@ -7,7 +7,7 @@ use crate::{
     ledger::Newest,
     moves::{Destination, Luggage},
     query::{Evaluated, Evaluation},
-    registry::HostRecord,
+    registry::{HostRecord, HostState},
     retention::RetentionSettings,
     rollup::Resolution,
     series_limit::Fingerprint,
@@ -107,8 +107,10 @@ pub enum Sender {
     Imported {
         /// The host.
         id: HostId,
-        /// What it is called where it is added.
+        /// What it is called where it is added…
         name: HostName,
+        /// …and whether it may push there.
+        state: HostState,
     },
 }
 

@@ -14,7 +14,7 @@ use crate::{
     wal::{Form, PushKeys, named},
 };
 use edgewatch_shared::{
-    HostId, RefusalReason, TimestampMs,
+    HostId, HostName, RefusalReason, TimestampMs,
     limits::{
         BATCH_SAMPLES_MAX, HOST_DICTIONARIES_MAX, HOST_SERIES_MAX, ROW_BYTES_MAX, SHARD_HOSTS_MAX,
         SHARD_STORAGE_BYTES_MAX,
@@ -182,10 +182,11 @@ impl<S: Sql> Shard<S> {
             {
                 return Err(ShardError::Full);
             }
-            (Sender::Named(name) | Sender::Imported { name, .. }, None) => {
-                let facts = facts.unwrap_or_default();
-                let record = HostRecord::new(id, name.clone(), facts, Vec::new(), now);
-                return Ok(Admitted { record, is_changed: true });
+            (Sender::Named(name), None) => {
+                return Ok(Admitted::added(id, name, HostState::Active, facts, now));
+            }
+            (Sender::Imported { name, state, .. }, None) => {
+                return Ok(Admitted::added(id, name, *state, facts, now));
             }
         };
         Ok(match facts {
@@ -336,6 +337,14 @@ impl<S: Sql> Shard<S> {
 struct Admitted {
     record: HostRecord,
     is_changed: bool,
+}
+
+impl Admitted {
+    /// A host that was not known.
+    fn added(id: HostId, name: &HostName, state: HostState, facts: Option<Facts>, now: TimestampMs) -> Self {
+        let record = HostRecord::new(id, name.clone(), facts.unwrap_or_default(), Vec::new(), now);
+        Self { record: HostRecord { state, ..record }, is_changed: true }
+    }
 }
 
 fn check_size(data: &[u8]) -> Result<(), ShardError> {

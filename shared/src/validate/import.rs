@@ -29,6 +29,8 @@ pub struct Imported {
     pub id: Option<HostId>,
     /// Its name.
     pub name: HostName,
+    /// Whether its key was revoked, if the lines say it; if one of them does, it was.
+    pub revoked: Option<bool>,
     /// At most [`BATCH_SAMPLES_MAX`] samples.
     pub batch: Batch,
 }
@@ -68,6 +70,13 @@ fn first_fault(faults: &[Fault]) -> String {
 
 type Samples = BTreeMap<TimestampMs, f64>;
 
+/// What lines have of a host.
+#[derive(Default)]
+struct OfHost {
+    revoked: Option<bool>,
+    series: BTreeMap<Series, Samples>,
+}
+
 /// Checks lines that arrived at `now`, all or nothing but for samples outside the window, and groups them into batches
 /// of one host each. Returns the batches and how many samples were left behind. Of several samples of one series at
 /// one instant the last one counts.
@@ -77,16 +86,19 @@ pub fn validate_import(
     now: TimestampMs,
 ) -> Result<(Vec<Imported>, usize), ImportFault> {
     let window = window.around(now);
-    let mut hosts: BTreeMap<(Option<HostId>, HostName), BTreeMap<Series, Samples>> = BTreeMap::new();
+    let mut hosts: BTreeMap<(Option<HostId>, HostName), OfHost> = BTreeMap::new();
     let mut faults = Vec::new();
     let mut total: usize = 0;
     let mut outside: usize = 0;
     for (at, line) in lines.into_iter().enumerate() {
+        let revoked = line.revoked;
         let (id, host, series, samples) = line.into_parts().map_err(|why| ImportFault::Line { at, why })?;
         let host = host.parse().map_err(|why| ImportFault::Host { at, why })?;
         match checked(series, &samples, faults.len() < FAULTS_NAMED_MAX) {
             Ok(series) => {
-                let kept = hosts.entry((id, host)).or_default().entry(series).or_default();
+                let of_host = hosts.entry((id, host)).or_default();
+                of_host.revoked = of_host.revoked.max(revoked);
+                let kept = of_host.series.entry(series).or_default();
                 let inside = samples.iter().filter(|sample| window.contains(&sample.time));
                 let before = samples.len();
                 let inside: Vec<_> = inside.map(|sample| (sample.time, sample.value)).collect();
@@ -104,7 +116,7 @@ pub fn validate_import(
     if total > 0 {
         return Err(ImportFault::Series { faults, total });
     }
-    Ok((hosts.into_iter().flat_map(|((id, name), series)| batches(id, &name, series)).collect(), outside))
+    Ok((hosts.into_iter().flat_map(|((id, name), of_host)| batches(id, &name, of_host)).collect(), outside))
 }
 
 impl ImportWindow {
@@ -126,7 +138,9 @@ fn checked(series: Series, samples: &[Sample], is_named: bool) -> Result<Series,
     Ok(Series { name, labels: series.labels })
 }
 
-fn batches(id: Option<HostId>, name: &HostName, series: BTreeMap<Series, Samples>) -> Vec<Imported> {
+fn batches(id: Option<HostId>, name: &HostName, of_host: OfHost) -> Vec<Imported> {
+    let OfHost { revoked, series } = of_host;
+    let imported = |series| Imported { id, name: name.clone(), revoked, batch: Batch { series } };
     let mut batches = Vec::new();
     let mut open = Vec::new();
     let mut count: usize = 0;
@@ -139,14 +153,13 @@ fn batches(id: Option<HostId>, name: &HostName, series: BTreeMap<Series, Samples
             let series = rest.series.clone();
             open.push(std::mem::replace(&mut rest, crate::series::SeriesSamples { series, samples: later }));
             if count == BATCH_SAMPLES_MAX {
-                let batch = Batch { series: std::mem::take(&mut open) };
-                batches.push(Imported { id, name: name.clone(), batch });
+                batches.push(imported(std::mem::take(&mut open)));
                 count = 0;
             }
         }
     }
     if !open.is_empty() {
-        batches.push(Imported { id, name: name.clone(), batch: Batch { series: open } });
+        batches.push(imported(open));
     }
     batches
 }
@@ -178,6 +191,18 @@ mod tests {
         };
         assert_eq!(count(ImportWindow::AsPushed), (1, 3));
         assert_eq!(count(ImportWindow::AsKept), (3, 1));
+    }
+
+    #[test]
+    fn a_host_was_revoked_if_one_of_its_lines_says_so() {
+        let revoked = |said: &[Option<bool>]| {
+            let line = |revoked| ExportLine { revoked, ..line("a", "load_1m", &[(0, 1.0)]) };
+            let lines = said.iter().copied().map(line).collect();
+            validate_import(lines, ImportWindow::AsKept, NOW).unwrap().0[0].revoked
+        };
+        assert_eq!(revoked(&[None, None]), None);
+        assert_eq!(revoked(&[Some(false), None]), Some(false));
+        assert_eq!(revoked(&[Some(false), Some(true), Some(false)]), Some(true));
     }
 
     #[test]

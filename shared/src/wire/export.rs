@@ -19,6 +19,9 @@ pub struct ExportLine {
     /// Whose; without it the host is the one known by its name only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_id: Option<HostId>,
+    /// Whether its key was revoked: where an import adds the host, it stays so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<bool>,
     /// The series' labels, with its name and its host's name among them.
     pub metric: Labels,
     /// As many as there are timestamps, each printed with as few digits as give it back to the last bit.
@@ -47,13 +50,14 @@ pub enum LineError {
 }
 
 impl ExportLine {
-    /// A line of some samples.
+    /// A line of some samples of a host that may push.
     pub fn new(host_id: HostId, host: &str, series: &Series, samples: &[Sample]) -> Self {
         let mut metric = series.labels.clone();
         metric.insert(NAME_KEY.to_owned(), series.name.clone());
         metric.insert(HOST_KEY.to_owned(), host.to_owned());
         Self {
             host_id: Some(host_id),
+            revoked: Some(false),
             metric,
             values: samples.iter().map(|sample| sample.value).collect(),
             timestamps: samples.iter().map(|sample| sample.time.0).collect(),
@@ -62,7 +66,7 @@ impl ExportLine {
 
     /// Undoes [`ExportLine::new`].
     pub fn into_parts(self) -> Result<LineParts, LineError> {
-        let Self { host_id, metric: mut labels, values, timestamps } = self;
+        let Self { host_id, revoked: _, metric: mut labels, values, timestamps } = self;
         let name = labels.remove(NAME_KEY).ok_or(LineError::Missing(NAME_KEY))?;
         let host = labels.remove(HOST_KEY).ok_or(LineError::Missing(HOST_KEY))?;
         if values.len() != timestamps.len() {

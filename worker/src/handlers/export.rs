@@ -31,6 +31,9 @@ use futures_util::{StreamExt, stream};
 use std::collections::VecDeque;
 use worker::{Env, console_error};
 
+/// A host, what it is called, and whether its key was revoked.
+type Exported = (HostId, HostName, bool);
+
 /// Bytes of lines that are compressed together.
 const FRAME_BYTES: usize = 512 << 10;
 /// Numbers compress well enough at little cost.
@@ -62,7 +65,7 @@ pub async fn export(ask: Ask<'_>) -> Result<Reply, ApiError> {
 struct Export {
     env: Env,
     /// The one that is being exported comes first.
-    hosts: VecDeque<((HostId, HostName), Vec<ShardNumber>)>,
+    hosts: VecDeque<(Exported, Vec<ShardNumber>)>,
     names: Vec<String>,
     labels: Labels,
     from: TimestampMs,
@@ -123,7 +126,7 @@ impl Export {
     /// A host's lines of at most a day; read hour by hour if a day is too much.
     async fn piece(
         &self,
-        host: &(HostId, HostName),
+        host: &Exported,
         shards: &[ShardNumber],
         from: TimestampMs,
         to: TimestampMs,
@@ -186,7 +189,7 @@ struct Lines {
 impl Lines {
     fn add(
         &mut self,
-        (id, name): &(HostId, HostName),
+        (id, name, is_revoked): &Exported,
         merged: &Merged,
         from: TimestampMs,
         to: TimestampMs,
@@ -197,6 +200,7 @@ impl Lines {
                 continue;
             }
             let line = ExportLine::new(*id, name.as_str(), series, &samples);
+            let line = ExportLine { revoked: Some(*is_revoked), ..line };
             serde_json::to_writer(&mut self.text, &line).map_err(ApiError::internal)?;
             self.text.push(b'\n');
             if self.text.len() >= FRAME_BYTES {

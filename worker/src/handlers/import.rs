@@ -2,7 +2,10 @@
 
 use super::{Ask, metrics::named};
 use crate::{api_error::ApiError, auth::Caller, reply::Reply, store::pushes};
-use edgewatch_engine::call::{Named, Payload, Push, Sender, Way};
+use edgewatch_engine::{
+    call::{Named, Payload, Push, Sender, Way},
+    registry::HostState,
+};
 use edgewatch_shared::{
     ErrorCode, HostId,
     token::Scope,
@@ -49,7 +52,11 @@ fn sender(batch: &Imported, is_admin: bool) -> Result<Sender, ApiError> {
     let named = HostId::of_name(&batch.name);
     let id = batch.id.unwrap_or(named);
     if is_admin {
-        return Ok(Sender::Imported { id, name: batch.name.clone() });
+        // Under the same secret a key that leaked verifies here too. Where nothing is said of it, a host that is added may
+        // not push; one that is known by its name has no key.
+        let is_revoked = batch.revoked.unwrap_or(id != named);
+        let state = if is_revoked { HostState::Revoked } else { HostState::Active };
+        return Ok(Sender::Imported { id, name: batch.name.clone(), state });
     }
     if id == named {
         return Ok(Sender::Named(batch.name.clone()));

@@ -145,23 +145,25 @@ impl Catalogue {
         Ok(placements)
     }
 
-    /// Hosts and the shards that hold their data, by id; only those of this id or name if one is given.
+    /// Hosts, whether their keys were revoked, and the shards that hold their data, by id; only those of this id or name if
+    /// one is given.
     pub async fn placed(
         &self,
         host: Option<&str>,
-    ) -> Result<BTreeMap<(HostId, HostName), Vec<ShardNumber>>, ApiError> {
+    ) -> Result<BTreeMap<(HostId, HostName, bool), Vec<ShardNumber>>, ApiError> {
         #[derive(Deserialize)]
         struct Row {
             id: HostId,
             name: HostName,
+            revoked: u8,
             shard: ShardNumber,
         }
-        let select = "SELECT h.id, h.name, p.shard FROM hosts h JOIN placements p ON p.source = h.id \
+        let select = "SELECT h.id, h.name, h.revoked, p.shard FROM hosts h JOIN placements p ON p.source = h.id \
                       WHERE ?1 = '' OR h.id = ?1 OR h.name = ?1 \
-                      GROUP BY h.id, h.name, p.shard ORDER BY h.id, max(p.from_ms)";
+                      GROUP BY h.id, h.name, h.revoked, p.shard ORDER BY h.id, max(p.from_ms)";
         let mut placed: BTreeMap<_, Vec<ShardNumber>> = BTreeMap::new();
         for row in self.rows::<Row>(select, &[host.unwrap_or_default().into()]).await? {
-            placed.entry((row.id, row.name)).or_default().push(row.shard);
+            placed.entry((row.id, row.name, row.revoked != 0)).or_default().push(row.shard);
         }
         Ok(placed)
     }

@@ -205,6 +205,23 @@ fn a_group_that_fails_fails_for_everybody_and_can_be_sent_again() {
 }
 
 #[test]
+fn a_host_that_an_import_adds_may_push_if_it_could_and_one_that_is_known_keeps_its_state() {
+    let mut world = World::new();
+    let import =
+        |n, state| Push { sender: Sender::Imported { id: host(n), name: name(n), state }, ..load(1, 1, 6) };
+    for (n, state) in [(1, HostState::Revoked), (2, HostState::Active), (4, HostState::Revoked)] {
+        assert_eq!(world.push_listed(import(n, state)), Ok((6, 0, 0)), "{n}");
+    }
+    // What it says later changes nothing.
+    assert_eq!(world.push_listed(import(4, HostState::Active)), Ok((0, 6, 0)));
+    world.reopen();
+    let push = |n| Push { sender: Sender::Host { id: host(n), claimed: None }, ..load(1, 7, 12) };
+    assert_eq!(world.push_listed(push(1)), Ok((6, 0, 0)));
+    assert_eq!(world.push_listed(push(2)), Ok((6, 0, 0)));
+    assert_eq!(world.push_listed(push(4)), Err(ShardError::RevokedHost));
+}
+
+#[test]
 fn a_list_is_asked_for_until_it_came_and_belongs_to_its_host() {
     let mut world = World::new();
     world.enroll(2).unwrap();
@@ -340,7 +357,7 @@ fn a_push_whose_list_is_damaged_is_set_aside_and_the_others_are_sealed() {
     world.push_listed(listed(1, 1, 6, &bad)).unwrap();
     world.push_listed(listed(1, 7, 12, &good)).unwrap();
     let id = DictionaryId::of(&encode_series(&bad));
-    let values = [crate::sql::Value::Blob(id.0.to_vec())];
+    let values = [Value::Blob(id.0.to_vec())];
     world.sql.exec("UPDATE dictionaries SET series = x'ff' WHERE id = ?1", &values).unwrap();
     world.instance.dictionaries = DictionaryCache::new(1 << 20);
     assert_eq!(world.seconds("load_1m"), (7..=12).collect::<Vec<_>>());
