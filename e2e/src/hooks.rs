@@ -16,6 +16,8 @@ pub struct ShardState {
     pub heads_bytes: u64,
     /// When the next job is due; 0 if there is none.
     pub next_due_ms: i64,
+    /// When the alarm rings by the real clock; 0 if it is not set.
+    pub alarm_ms: i64,
     /// Pushes that wait for their commit.
     pub pushes_waiting: u64,
     /// Commits that are still to fail.
@@ -93,6 +95,12 @@ impl Client {
     #[track_caller]
     pub fn fail_commits(&self, shard: u16, count: u32) {
         self.hook("POST", &format!("commits?shard={shard}&failing={count}"));
+    }
+
+    /// Closes a shard, and lets it stay closed the next times that it is to be opened.
+    #[track_caller]
+    pub fn keep_closed(&self, shard: u16, times: u32) {
+        self.hook("POST", &format!("commits?shard={shard}&unopened={times}"));
     }
 
     /// Lowers the quotas of what pushes spend; `None` puts them back.

@@ -298,3 +298,21 @@ fn an_r2_that_never_answers_holds_up_no_job_for_ever() {
     });
     assert_eq!(counted(api, "enrolled", hour), Ok(30.0));
 }
+
+#[test]
+fn a_shard_that_does_not_open_when_its_alarm_rings_is_tried_again_soon() {
+    let server = Edgewatch::start("faults-alarm");
+    let api = server.client();
+    let host = api.enroll("enrolled");
+    let hour = push_hour(api, &host);
+    let to_be_sealed = api.shard(0).alarm_ms;
+    assert!(to_be_sealed > 0);
+    // Once for the jobs, once for the alarm after them.
+    api.keep_closed(0, 2);
+    assert_eq!(api.run_jobs(0), 0);
+    let again = api.shard(0).alarm_ms;
+    assert!(again > 0 && again < to_be_sealed, "{again}, and to be sealed {to_be_sealed}");
+    assert_eq!(counted(api, "enrolled", hour), Ok(30.0));
+    assert_eq!(api.seal_this_hour(0), 1);
+    assert_eq!(counted(api, "enrolled", hour), Ok(30.0));
+}

@@ -3,7 +3,8 @@
 //!
 //! `POST /test/clock?offset_ms=N`, `/test/fail?d1=true&r2=false&r2_wait_ms=N&shard=N&spared=N`,
 //! `/test/quota?max=N`, `/test/run-jobs?shard=N`, `/test/evict?shard=N`,
-//! `/test/commits?shard=N&held=true&failing=N` (pushes wait; the next transactions fail after their last statement); `GET /test/memory`, `/test/objects`, `/test/shard?shard=N`.
+//! `/test/commits?shard=N&held=true&failing=N&unopened=N` (pushes wait; the next transactions fail after their last
+//! statement; the shard is closed and does not open the next times); `GET /test/memory`, `/test/objects`, `/test/shard?shard=N`.
 
 use crate::store::{blobs, shards};
 use edgewatch_engine::quota::{Effect, Quota};

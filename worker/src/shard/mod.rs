@@ -127,6 +127,8 @@ impl ShardObject {
         let mut open = self.open.borrow_mut();
         let result = instance::with(|instance| {
             if open.is_none() {
+                #[cfg(feature = "test-hooks")]
+                self.tested.stay_closed_if_asked()?;
                 let sql = ObjectSql::new(&self.state);
                 #[cfg(feature = "test-hooks")]
                 let sql = sql.failing_with(&self.tested);

@@ -23,6 +23,7 @@ const HELD_LOOK_MS: u64 = 5;
 pub struct Commits {
     are_held: Cell<bool>,
     failing: Cell<u32>,
+    unopened: Cell<u32>,
 }
 
 impl Commits {
@@ -31,6 +32,13 @@ impl Commits {
         let Some(left) = self.failing.get().checked_sub(1) else { return Ok(()) };
         self.failing.set(left);
         Err(SqlError("the commit fails because a test asked it to".into()))
+    }
+
+    /// An error if the tests have asked the shard not to open.
+    pub fn stay_closed_if_asked(&self) -> std::result::Result<(), SqlError> {
+        let Some(left) = self.unopened.get().checked_sub(1) else { return Ok(()) };
+        self.unopened.set(left);
+        Err(SqlError("the shard does not open because a test asked it to".into()))
     }
 
     /// Waits while the tests hold pushes back.
@@ -54,8 +62,10 @@ pub async fn answer(object: &Rc<ShardObject>, request: &Request) -> Option<Resul
     let url = request.url().ok()?;
     let (shard, verb) = url.path().strip_prefix("/test/")?.split_once('/')?;
     let told = shard.parse().ok();
-    // Opens the shard, should this be its first call.
-    if let Err(error) = object.with_shard(told, |_, _| Ok(())) {
+    // Opens the shard, should this be its first call. When the alarm rings nobody does.
+    if object.tested.unopened.get() == 0
+        && let Err(error) = object.with_shard(told, |_, _| Ok(()))
+    {
         return Some(Response::error(error.to_string(), 500));
     }
     Some(match verb {
@@ -74,21 +84,28 @@ pub async fn answer(object: &Rc<ShardObject>, request: &Request) -> Option<Resul
             let parameter =
                 |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value);
             object.tested.are_held.set(parameter("held").as_deref() == Some("true"));
-            object.tested.failing.set(parameter("failing").and_then(|text| text.parse().ok()).unwrap_or(0));
+            let number = |name| parameter(name).and_then(|text| text.parse().ok()).unwrap_or(0);
+            object.tested.failing.set(number("failing"));
+            object.tested.unopened.set(number("unopened"));
+            if object.tested.unopened.get() > 0 {
+                // As after a write that failed.
+                object.open.replace(None);
+            }
             Response::ok("")
         }
-        _ => describe(object),
+        _ => describe(object).await,
     })
 }
 
-/// `{"partitions":[…],"heads_bytes":N,"next_due_ms":N,"pushes_waiting":N,"commits_failing":N}`.
-fn describe(object: &ShardObject) -> Result<Response> {
+/// `{"partitions":[…],"heads_bytes":N,"next_due_ms":N,"alarm_ms":N,"pushes_waiting":N,"commits_failing":N}`.
+async fn describe(object: &ShardObject) -> Result<Response> {
+    let alarm_ms = object.state.storage().get_alarm().await?.unwrap_or(0);
     let described = object.with_shard(None, |shard, instance| {
         let partitions: Vec<_> =
             shard.partitions().iter().map(|hour| format!("{:?}", hour.label())).collect();
         let next_due_ms = shard.next_due().map_or(0, |due| due.0);
         Ok(format!(
-            r#"{{"partitions":[{}],"heads_bytes":{},"next_due_ms":{next_due_ms},"pushes_waiting":{},"commits_failing":{}}}"#,
+            r#"{{"partitions":[{}],"heads_bytes":{},"next_due_ms":{next_due_ms},"alarm_ms":{alarm_ms},"pushes_waiting":{},"commits_failing":{}}}"#,
             partitions.join(","),
             instance.heads.bytes(),
             object.commits.waiting(),

@@ -14,7 +14,7 @@ use edgewatch_engine::{
     shard::{CatalogueChanges, ObjectRange, Task},
     usage::Usage,
 };
-use edgewatch_shared::TimestampMs;
+use edgewatch_shared::{TimestampMs, limits::MINUTE_MS};
 use futures_util::{
     StreamExt, TryStreamExt,
     future::{Either, select},
@@ -31,6 +31,8 @@ const STEPS_A_RUN: usize = 1_000;
 const STORE_CALLS_A_RUN: usize = 500;
 /// Objects read at the same time; an isolate may have six connections open.
 const READS_AT_ONCE: usize = 6;
+/// When a shard that does not open is tried again.
+const REOPEN_MS: i64 = MINUTE_MS;
 /// How long a job waits for R2 or D1.
 const STORE_WAIT_MAX: Duration = Duration::from_secs(30);
 
@@ -52,7 +54,15 @@ pub async fn arm(object: &ShardObject) {
     if object.is_working.get() {
         return;
     }
-    let Ok(Some(due)) = object.with_shard(None, |shard, _| Ok(shard.next_due())) else { return };
+    let due = match object.with_shard(None, |shard, _| Ok(shard.next_due())) {
+        Ok(Some(due)) => due,
+        Ok(None) => return,
+        // Nobody knows what is due, and without an alarm nobody would look again.
+        Err(error) => {
+            console_error!("the shard does not open, it is tried again: {error}");
+            clock::now().plus_ms(REOPEN_MS)
+        }
+    };
     if object.alarm.get() == Alarm::Unknown {
         let offset_ms = clock::now().0.saturating_sub(real_now().0);
         let set = object.state.storage().get_alarm().await.ok().flatten();
