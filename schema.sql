@@ -1,7 +1,8 @@
 -- The catalogue: the one D1 database of an Edgewatch. People, pages and the planner query it; no push waits for it.
 --
--- The Worker applies this file itself, statement by statement, when it first meets a database of another version:
--- every statement can be run again. A statement ends with a semicolon at the end of its line.
+-- The Worker applies this file itself, statement by statement, when it first meets a database of an earlier version:
+-- every statement can be run again. A statement ends with a semicolon at the end of its line. A column that is added to
+-- a table goes into `worker/src/store/catalogue/schema.rs`, too, and the version below up by one.
 
 -- What the database knows of itself.
 CREATE TABLE IF NOT EXISTS meta (
@@ -65,4 +66,5 @@ CREATE TABLE IF NOT EXISTS enrollments (
   used INTEGER NOT NULL
 ) WITHOUT ROWID;
 
-INSERT INTO meta (key, value) VALUES ('schema_version', '2') ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+INSERT INTO meta (key, value) VALUES ('schema_version', '3') ON CONFLICT (key) DO UPDATE SET value = excluded.value
+  WHERE CAST(value AS INTEGER) < CAST(excluded.value AS INTEGER);

@@ -16,16 +16,21 @@ pub struct CataloguedBlock {
 }
 
 impl Edgewatch {
-    /// The blocks in D1, by key. The server must be stopped.
-    pub fn catalogued_blocks(&self) -> Vec<CataloguedBlock> {
+    /// The database that D1 keeps. The server must be stopped.
+    pub fn catalogue(&self) -> Connection {
         let is_ours = |path: &PathBuf| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             name.ends_with(".sqlite") && name != "metadata.sqlite"
         };
         let databases: Vec<_> = self.files("d1").into_iter().filter(is_ours).collect();
         let [path] = databases.as_slice() else { panic!("not one database: {databases:?}") };
-        let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// The blocks in D1, by key. The server must be stopped.
+    pub fn catalogued_blocks(&self) -> Vec<CataloguedBlock> {
+        let database = self.catalogue();
         let mut select = database
             .prepare("SELECT key, place, samples FROM blocks ORDER BY key")
             .expect("D1 has the table of blocks");

@@ -17,16 +17,12 @@ use std::{cell::Cell, collections::BTreeMap};
 use wasm_bindgen::JsValue;
 use worker::{D1Database, D1PreparedStatement, D1Result, Env};
 
-/// The schema, whole.
-const SCHEMA: &str = include_str!("../../../schema.sql");
-/// Version that `schema.sql` ends with.
-const SCHEMA_VERSION: &str = "2";
-
 mod recovery;
+mod schema;
 mod settings;
 
 thread_local! {
-    /// Whether this instance has seen the database at [`SCHEMA_VERSION`].
+    /// Whether this instance has seen the database at the current version.
     static SCHEMA_IS_CURRENT: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -89,27 +85,9 @@ impl Catalogue {
 
     /// Opens the catalogue and applies the schema whatever the database says of itself: it may have been lost in part.
     pub async fn mend(env: &Env) -> Result<Self, ApiError> {
-        SCHEMA_IS_CURRENT.set(false);
         let catalogue = Self::open(env).await?;
-        catalogue.write_schema().await?;
+        catalogue.mend_schema().await?;
         Ok(catalogue)
-    }
-
-    async fn apply_schema(&self) -> Result<(), ApiError> {
-        #[derive(Deserialize)]
-        struct Version {
-            value: String,
-        }
-        let version = self.rows::<Version>("SELECT value FROM meta WHERE key = 'schema_version'", &[]).await;
-        if version.is_ok_and(|rows| rows.iter().any(|row| row.value == SCHEMA_VERSION)) {
-            return Ok(());
-        }
-        self.write_schema().await
-    }
-
-    async fn write_schema(&self) -> Result<(), ApiError> {
-        let statements = statements(SCHEMA).map(|sql| self.db.prepare(sql)).collect();
-        self.write(statements).await.map(|_| ())
     }
 
     /// Whether D1 answers.
@@ -443,33 +421,4 @@ fn faults() -> Result<(), ApiError> {
         ApiError::unavailable(ErrorCode::CatalogueUnavailable, "the catalogue (D1)", error)
     })?;
     Ok(())
-}
-
-/// The statements of a schema file: comments go, a statement ends with a semicolon at a line's end.
-fn statements(schema: &str) -> impl Iterator<Item = String> {
-    let code = schema.lines().map(|line| line.split("--").next().unwrap_or_default().trim_end());
-    let code: Vec<_> = code.filter(|line| !line.is_empty()).collect();
-    let statements: Vec<_> =
-        code.join("\n").split(";\n").map(|text| text.trim_end_matches(';').to_owned()).collect();
-    statements.into_iter()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_schema_is_cut_into_whole_statements() {
-        let statements: Vec<_> = statements(SCHEMA).collect();
-        assert!(statements.len() > 5);
-        for statement in &statements {
-            assert!(statement.starts_with("CREATE ") || statement.starts_with("INSERT "), "{statement}");
-            assert!(!statement.contains(';') && !statement.contains("--"), "{statement}");
-        }
-        assert!(
-            statements
-                .iter()
-                .any(|statement| statement.contains(&format!("'schema_version', '{SCHEMA_VERSION}'")))
-        );
-    }
 }
