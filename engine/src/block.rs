@@ -19,7 +19,10 @@ use crate::{
     compression::Inflater,
     rollup::Resolution,
 };
-use edgewatch_shared::{HostId, TimestampMs, series::SeriesSamples};
+use edgewatch_shared::{
+    HostId, TimestampMs,
+    series::{Series, SeriesSamples},
+};
 pub use index::BlockIndex;
 pub use ranges::{Range, ranges};
 pub use writer::{BlockWriter, Built};
@@ -93,10 +96,23 @@ pub fn decode_chunk(
     bytes: &[u8],
     inflater: &mut Inflater,
 ) -> Result<Vec<SeriesSamples>, BlockError> {
+    let mut found = Vec::new();
+    decode_chunk_each(entry, bytes, inflater, &mut |_| true, &mut |series| found.push(series))?;
+    Ok(found)
+}
+
+/// The same, series by series, and only those that are `wanted`. On an error, what was handed over counts for nothing.
+pub fn decode_chunk_each(
+    entry: &IndexEntry,
+    bytes: &[u8],
+    inflater: &mut Inflater,
+    wanted: &mut dyn FnMut(&Series) -> bool,
+    each: &mut dyn FnMut(SeriesSamples),
+) -> Result<(), BlockError> {
     if bytes.len() as u64 != u64::from(entry.length) || crc32fast::hash(bytes) != entry.crc {
         return Err(BlockError::ChunkChecksum { host: entry.host, offset: entry.offset });
     }
-    Ok(chunk::decode(bytes, CHUNK_SAMPLES_MAX, inflater)?)
+    Ok(chunk::decode_each(bytes, CHUNK_SAMPLES_MAX, inflater, wanted, each)?)
 }
 
 /// A block that lies in memory whole.

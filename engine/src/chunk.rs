@@ -6,7 +6,7 @@
 use crate::compression::{DeflateError, Deflater, InflateError, Inflater};
 use edgewatch_shared::{
     codec::{self, CodecError, Columns, TEXT_BYTES_MAX},
-    series::SeriesSamples,
+    series::{Sample, Series, SeriesSamples},
 };
 
 const VERSION: u8 = 3;
@@ -51,14 +51,19 @@ pub fn encode(series: &[SeriesSamples], level: i32, deflater: &mut Deflater) -> 
 /// Whether columns give the samples back, to the last bit.
 fn reads_back(columns: &Columns<Vec<u8>>, series: &[SeriesSamples]) -> bool {
     let samples = series.iter().map(|entry| entry.samples.len()).fold(0, usize::saturating_add);
-    let read = codec::decode(Columns { head: &columns.head, body: &columns.body }, samples);
-    let is_same = |(read, written): (&SeriesSamples, &SeriesSamples)| {
-        let bits = |entry: &SeriesSamples| -> Vec<_> {
-            entry.samples.iter().map(|sample| (sample.time, sample.value.to_bits())).collect()
-        };
-        read.series == written.series && bits(read) == bits(written)
+    let bits = |sample: &Sample| (sample.time, sample.value.to_bits());
+    let is_same = |read: &SeriesSamples, written: &SeriesSamples| {
+        read.series == written.series && read.samples.iter().map(bits).eq(written.samples.iter().map(bits))
     };
-    read.is_ok_and(|read| read.len() == series.len() && read.iter().zip(series).all(is_same))
+    let mut written = series.iter();
+    let mut are_same = true;
+    let read = codec::decode_each(
+        Columns { head: &columns.head, body: &columns.body },
+        samples,
+        &mut |_| true,
+        &mut |read| are_same &= written.next().is_some_and(|written| is_same(&read, written)),
+    );
+    read.is_ok() && are_same && written.next().is_none()
 }
 
 /// Decodes a chunk of at most `samples_max` samples.
@@ -67,6 +72,19 @@ pub fn decode(
     samples_max: usize,
     inflater: &mut Inflater,
 ) -> Result<Vec<SeriesSamples>, ChunkError> {
+    let mut found = Vec::new();
+    decode_each(bytes, samples_max, inflater, &mut |_| true, &mut |series| found.push(series))?;
+    Ok(found)
+}
+
+/// Decodes the same and hands each series that is `wanted` to `each` ([`codec::decode_each`]).
+pub fn decode_each(
+    bytes: &[u8],
+    samples_max: usize,
+    inflater: &mut Inflater,
+    wanted: &mut dyn FnMut(&Series) -> bool,
+    each: &mut dyn FnMut(SeriesSamples),
+) -> Result<(), ChunkError> {
     let (&version, rest) = bytes.split_first().ok_or(ChunkError::Version)?;
     let (head_bytes, rest) = rest.split_first_chunk::<4>().ok_or(ChunkError::Version)?;
     let head_bytes = usize::try_from(u32::from_le_bytes(*head_bytes)).map_err(|_| CodecError::TooLarge)?;
@@ -75,13 +93,13 @@ pub fn decode(
         return Err(ChunkError::Version);
     }
     let head = inflater.inflate_names(head, HEAD_BYTES_MAX)?;
-    Ok(codec::decode(Columns { head, body }, samples_max)?)
+    Ok(codec::decode_each(Columns { head, body }, samples_max, wanted, each)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use edgewatch_shared::{Labels, Sample, Series, TimestampMs};
+    use edgewatch_shared::{Labels, TimestampMs};
 
     fn series() -> Vec<SeriesSamples> {
         let samples =
@@ -96,6 +114,20 @@ mod tests {
         let mut inflater = Inflater::default();
         assert_eq!(decode(&chunk, 500, &mut inflater), Ok(series()));
         assert_eq!(decode(&chunk, 499, &mut inflater), Err(CodecError::TooLarge.into()));
+    }
+
+    #[test]
+    fn only_what_is_wanted_is_handed_over() {
+        let named = |name: &str| SeriesSamples {
+            series: Series { name: name.into(), labels: Labels::new() },
+            samples: series().remove(0).samples,
+        };
+        let chunk = encode(&[named("a"), named("b"), named("c")], 1, &mut Deflater::default()).unwrap();
+        let mut found = Vec::new();
+        let mut wanted = |series: &Series| series.name != "b";
+        decode_each(&chunk, 1_500, &mut Inflater::default(), &mut wanted, &mut |series| found.push(series))
+            .unwrap();
+        assert_eq!(found, [named("a"), named("c")]);
     }
 
     #[test]

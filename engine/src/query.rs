@@ -8,7 +8,7 @@ mod merge;
 mod partial;
 
 use crate::{
-    block::{Block, BlockError, IndexEntry, decode_chunk},
+    block::{Block, BlockError, IndexEntry, decode_chunk_each},
     call::{Part, Read},
     compression::Inflater,
     head::between,
@@ -17,7 +17,7 @@ use crate::{
 use edgewatch_shared::{
     TimestampMs,
     limits::{DAY_MS, HOUR_MS, MINUTE_MS, QUERY_POINTS_MAX},
-    series::SeriesSamples,
+    series::{Sample, SeriesSamples},
 };
 use serde::{Deserialize, Serialize};
 
@@ -154,18 +154,27 @@ pub fn read_chunk(
     read: &Read,
     inflater: &mut Inflater,
 ) -> Result<Option<Part>, BlockError> {
-    let series = select(decode_chunk(entry, bytes, inflater)?, read);
+    let mut series = Vec::new();
+    decode_chunk_each(entry, bytes, inflater, &mut |found| read.wants(found), &mut |found| {
+        series.extend(cut(found, read));
+    })?;
     Ok(if series.is_empty() { None } else { Some(Part { rank, host: entry.host, series }) })
 }
 
 /// What a read asks for out of some series.
 pub fn select(series: Vec<SeriesSamples>, read: &Read) -> Vec<SeriesSamples> {
     let wanted = |found: &SeriesSamples| read.wants(&found.series);
-    let cut = |found: SeriesSamples| {
-        let samples = between(&found.samples, read.from, read.to);
-        SeriesSamples { series: found.series, samples }
-    };
-    series.into_iter().filter(wanted).map(cut).filter(|found| !found.samples.is_empty()).collect()
+    series.into_iter().filter(wanted).filter_map(|found| cut(found, read)).collect()
+}
+
+/// The samples of the time that a read asks for, if there are any.
+fn cut(found: SeriesSamples, read: &Read) -> Option<SeriesSamples> {
+    let is_asked_for = |sample: &Sample| (read.from..=read.to).contains(&sample.time);
+    if found.samples.first().is_some_and(is_asked_for) && found.samples.last().is_some_and(is_asked_for) {
+        return Some(found);
+    }
+    let samples = between(&found.samples, read.from, read.to);
+    if samples.is_empty() { None } else { Some(SeriesSamples { series: found.series, samples }) }
 }
 
 #[cfg(test)]

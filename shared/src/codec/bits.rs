@@ -125,6 +125,7 @@ impl BitWriter {
 }
 
 /// Reads a stream of bits; beyond its end there are zeros, which the caller's counts rule out.
+#[derive(Clone)]
 pub struct BitReader<'a> {
     bytes: &'a [u8],
     position: usize,
@@ -137,13 +138,20 @@ impl<'a> BitReader<'a> {
     }
 
     /// The next `count` bits, at most 64.
+    #[inline]
     pub fn take(&mut self, count: u32) -> u64 {
         if count > 56 {
-            let low = self.take(32);
-            return low | (self.take(count.saturating_sub(32)) << 32);
+            let low = self.take_few(32);
+            return low | (self.take_few(count.saturating_sub(32)) << 32);
         }
+        self.take_few(count)
+    }
+
+    /// The next `count` bits, at most 56.
+    #[inline(always)]
+    fn take_few(&mut self, count: u32) -> u64 {
         let window = self.window();
-        self.position = self.position.saturating_add(count as usize);
+        self.position = self.position.wrapping_add(count as usize);
         window & (1u64 << count).wrapping_sub(1)
     }
 
@@ -163,14 +171,12 @@ impl<'a> BitReader<'a> {
     }
 
     /// At least 56 bits from the position on.
+    #[inline(always)]
     fn window(&self) -> u64 {
         let at = self.position / 8;
         let word = match self.bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
             Some(bytes) => u64::from_le_bytes(*bytes),
-            None => {
-                let tail = self.bytes.get(at..).unwrap_or_default();
-                tail.iter().rev().fold(0, |word, byte| (word << 8) | u64::from(*byte))
-            }
+            None => last_word(self.bytes, at),
         };
         word >> (self.position % 8)
     }
@@ -179,4 +185,11 @@ impl<'a> BitReader<'a> {
     pub fn position(&self) -> usize {
         self.position
     }
+}
+
+/// What is left from a byte on, fewer than eight.
+#[cold]
+fn last_word(bytes: &[u8], at: usize) -> u64 {
+    let tail = bytes.get(at..).unwrap_or_default();
+    tail.iter().rev().fold(0, |word, byte| (word << 8) | u64::from(*byte))
 }

@@ -272,8 +272,12 @@ impl<'a, 'b> Decoder<'a, 'b> {
             Some(symbols) => symbols,
             none => none.insert(Source::open(self.body)?),
         };
-        let mut rests = Vec::with_capacity(count);
-        self.tables.decode(count, usual_length, symbols, |residual| rests.push(residual));
+        let mut rests = self.family.vacant();
+        rests.resize(count, 0);
+        // On its own the source's states stay in registers.
+        let mut source = symbols.clone();
+        self.tables.decode(&mut rests, usual_length, &mut source);
+        *symbols = source;
         symbols.check()?;
         for kin in kin.iter().flatten() {
             let other = self.family.rests(kin.distance).filter(|other| other.len() == count);

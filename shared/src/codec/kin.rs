@@ -43,6 +43,7 @@ impl Kin {
 #[derive(Default)]
 pub struct Family {
     columns: VecDeque<Member>,
+    vacant: Vec<i64>,
 }
 
 struct Member {
@@ -140,9 +141,15 @@ impl Family {
         self.push(Member { rests, shape });
     }
 
+    /// An empty list: that of a column which went too far back, or a new one.
+    pub fn vacant(&mut self) -> Vec<i64> {
+        std::mem::take(&mut self.vacant)
+    }
+
     fn push(&mut self, member: Member) {
         if self.columns.len() >= WINDOW {
-            self.columns.pop_front();
+            self.vacant = self.columns.pop_front().map(|member| member.rests).unwrap_or_default();
+            self.vacant.clear();
         }
         self.columns.push_back(member);
     }

@@ -24,7 +24,7 @@ mod ticks;
 
 use crate::{
     limits::BODY_DECOMPRESSED_BYTES_MAX,
-    series::{Sample, SeriesSamples},
+    series::{Sample, Series, SeriesSamples},
     time::TimestampMs,
 };
 use bits::{Reader, put_varint};
@@ -103,30 +103,27 @@ pub(crate) fn list_of(lists: &mut Vec<Vec<i64>>, samples: &[Sample]) -> usize {
 
 /// Decodes series with at most `samples_max` samples in all.
 pub fn decode(columns: Columns<&[u8]>, samples_max: usize) -> Result<Vec<SeriesSamples>, CodecError> {
+    let mut found = Vec::new();
+    decode_each(columns, samples_max, &mut |_| true, &mut |series| found.push(series))?;
+    Ok(found)
+}
+
+/// Decodes the same and hands each series that is `wanted` to `each`, one at a time: what nobody wants takes no memory.
+/// The others are read and checked all the same; on an error, what was handed over counts for nothing.
+pub fn decode_each(
+    columns: Columns<&[u8]>,
+    samples_max: usize,
+    wanted: &mut dyn FnMut(&Series) -> bool,
+    each: &mut dyn FnMut(SeriesSamples),
+) -> Result<(), CodecError> {
     let mut head = Reader::new(columns.head);
     let mut body = Reader::new(columns.body);
     if head.byte()? != VERSION {
         return Err(CodecError::Version);
     }
     let names = names::decode(&mut head, samples_max, TEXT_BYTES_MAX)?;
-    let samples = decode_samples(names.len(), &mut head, &mut body, samples_max)?;
-    if head.is_empty() && body.is_empty() {
-        let together = |(series, samples)| SeriesSamples { series, samples };
-        Ok(names.into_iter().zip(samples).map(together).collect())
-    } else {
-        Err(CodecError::Malformed("bytes are left over"))
-    }
-}
-
-/// Reads the lists of samples of so many series.
-fn decode_samples<'a>(
-    series: usize,
-    head: &mut Reader<'a>,
-    body: &mut Reader<'a>,
-    samples_max: usize,
-) -> Result<Vec<Vec<Sample>>, CodecError> {
-    let lists = head.length(series)?;
-    let mut decoder = Decoder::new(lists, series, head, body)?;
+    let lists = head.length(names.len())?;
+    let mut decoder = Decoder::new(lists, names.len(), &mut head, &mut body)?;
     let mut left = samples_max;
     let mut instants = Vec::new();
     for _ in 0..lists {
@@ -135,15 +132,21 @@ fn decode_samples<'a>(
         instants.push(list);
     }
     let mut left = samples_max;
-    let mut columns = Vec::with_capacity(series);
-    for _ in 0..series {
+    for series in names {
         let (list, flags) = decoder.list(lists)?;
         let times = instants.get(list).ok_or(CodecError::Malformed("a series without instants"))?;
         left = left.checked_sub(times.len()).ok_or(CodecError::TooLarge)?;
-        columns.push(samples(times, decoder.values(flags, times.len())?));
+        let values = decoder.values(flags, times.len())?;
+        if wanted(&series) {
+            each(SeriesSamples { series, samples: samples(times, values) });
+        }
     }
     decoder.finish()?;
-    Ok(columns)
+    if head.is_empty() && body.is_empty() {
+        Ok(())
+    } else {
+        Err(CodecError::Malformed("bytes are left over"))
+    }
 }
 
 fn samples(times: &[i64], values: Values<'_>) -> Vec<Sample> {

@@ -26,8 +26,9 @@ const STATE_MIN: u32 = 1 << 16;
 /// How far a new table moves, as a right shift, and how far an old one does.
 const RATES: std::ops::RangeInclusive<u8> = 5..=7;
 
-/// A table of frequencies.
+/// A table of frequencies, in a cache line of its own.
 #[derive(Clone, Copy)]
+#[repr(align(64))]
 pub struct Model {
     starts: [i16; SYMBOLS],
     seen: u8,
@@ -50,32 +51,48 @@ impl Model {
     }
 
     /// Where a symbol's share begins, and its size.
+    #[inline(always)]
     fn share(&self, symbol: usize) -> (u32, u32) {
         let start = self.starts.get(symbol).copied().unwrap_or_default();
         let end = self.starts.get(symbol.wrapping_add(1)).map_or(1 << SHARE_BITS, |end| *end as u32);
         (start as u32, end.wrapping_sub(start as u32))
     }
 
-    /// The symbol whose share holds `slot`.
-    fn symbol_at(&self, slot: u32) -> usize {
-        let slot = slot as i16;
-        let beginning =
-            self.starts.iter().map(|start| u16::from(*start <= slot)).fold(0u16, u16::wrapping_add);
-        usize::from(beginning.wrapping_sub(1))
+    /// Where a symbol's share begins, and its size; the table learns that it came.
+    fn give(&mut self, symbol: usize) -> (u32, u32) {
+        let share = self.share(symbol);
+        let mut begun = [0; SYMBOLS];
+        let up_to = symbol as i16;
+        (0i16..)
+            .zip(&mut begun)
+            .for_each(|(number, begun)| *begun = number.wrapping_sub(up_to).wrapping_sub(1) >> 15);
+        self.learn(begun);
+        share
     }
 
-    /// Learns that a symbol came.
-    fn see(&mut self, symbol: usize) {
+    /// The symbol whose share holds `slot`, where that begins, and its size; the table learns that it came.
+    #[inline(always)]
+    fn take(&mut self, slot: u32) -> (usize, u32, u32) {
+        // The sign of a difference instead of a comparison: what is learned need not wait for the symbol's number.
+        let begun = self.starts.map(|start| start.wrapping_sub(slot as i16).wrapping_sub(1) >> 15);
+        let count = begun.iter().fold(0i16, |count, begun| count.wrapping_sub(*begun));
+        let symbol = usize::from(count.cast_unsigned()).wrapping_sub(1);
+        let (start, size) = self.share(symbol);
+        self.learn(begun);
+        (symbol, start, size)
+    }
+
+    /// Moves towards the last symbol that has begun: -1 for all up to it, 0 for those above.
+    #[inline(always)]
+    fn learn(&mut self, begun: [i16; SYMBOLS]) {
         let rate = (*RATES.start()).wrapping_add(self.seen >> 5).min(*RATES.end());
         self.seen = self.seen.saturating_add(1);
         let half = (1i16 << rate) >> 1;
-        let symbol = symbol as i16;
-        let mut number: i16 = 0;
-        for start in &mut self.starts {
-            let low = number.wrapping_mul(SHARE_MIN);
-            let target = if number <= symbol { low } else { low.wrapping_add(SPARE) };
+        let mut low: i16 = 0;
+        for (start, begun) in self.starts.iter_mut().zip(begun) {
+            let target = low.wrapping_add(SPARE & !begun);
             *start = start.wrapping_add((target.wrapping_sub(*start).wrapping_add(half)) >> rate);
-            number = number.wrapping_add(1);
+            low = low.wrapping_add(SHARE_MIN);
         }
     }
 }
@@ -100,9 +117,8 @@ struct Written {
 impl Writer {
     /// Appends a symbol for one of the coders; the table learns it.
     pub fn put(&mut self, coder: u16, model: &mut Model, symbol: usize) {
-        let (start, size) = model.share(symbol);
+        let (start, size) = model.give(symbol);
         self.symbols.push(Written { start: start as u16, size: size as u16, coder });
-        model.see(symbol);
     }
 
     /// Appends the lowest `count` bits of `value` as they are.
@@ -138,6 +154,7 @@ impl Writer {
 }
 
 /// Gives symbols and raw bits back.
+#[derive(Clone)]
 pub struct Source<'a> {
     states: [u32; CODERS],
     words: &'a [[u8; 2]],
@@ -162,12 +179,12 @@ impl<'a> Source<'a> {
     }
 
     /// The next symbol of one of the coders; the table learns it.
+    #[inline(always)]
     pub fn symbol<const CODER: usize>(&mut self, model: &mut Model) -> usize {
         const { assert!(CODER < CODERS) };
         let state = self.states.get(CODER).copied().unwrap_or_default();
         let slot = state & ((1 << SHARE_BITS) - 1);
-        let symbol = model.symbol_at(slot);
-        let (start, size) = model.share(symbol);
+        let (symbol, start, size) = model.take(slot);
         let state = size.wrapping_mul(state >> SHARE_BITS).wrapping_add(slot).wrapping_sub(start);
         // Without a branch: whether a word is needed cannot be foreseen.
         let word = u16::from_le_bytes(self.words.get(self.taken).copied().unwrap_or_default());
@@ -176,11 +193,11 @@ impl<'a> Source<'a> {
         if let Some(kept) = self.states.get_mut(CODER) {
             *kept = if is_low { (state << 16) | u32::from(word) } else { state };
         }
-        model.see(symbol);
         symbol
     }
 
     /// The next `count` bits.
+    #[inline(always)]
     pub fn raw(&mut self, count: u32) -> u64 {
         self.raw.take(count)
     }

@@ -186,16 +186,10 @@ impl Tables {
         self.offsets.get_mut(table).map_or(0, |model| source.symbol::<UPPERS>(model))
     }
 
-    /// Reads `count` residuals and hands each to `each`. What is read beyond the end is for the source to tell.
-    pub fn decode(
-        &mut self,
-        count: usize,
-        usual_length: u8,
-        source: &mut Source<'_>,
-        mut each: impl FnMut(i64),
-    ) {
+    /// Reads residuals until `rests`, which are zeros, are full. What is read beyond the end is for the source to tell.
+    pub fn decode(&mut self, rests: &mut [i64], usual_length: u8, source: &mut Source<'_>) {
         let mut recent = Recent::new(usual_length);
-        for _ in 0..count {
+        for rest in rests {
             let (context, base) = recent.context();
             let Some(model) = self.lengths.get_mut(context) else { return };
             let symbol = source.symbol::<LENGTHS>(model);
@@ -206,7 +200,6 @@ impl Tables {
             };
             recent.see(length);
             if length == 0 {
-                each(0);
                 continue;
             }
             let below = length.wrapping_sub(1);
@@ -215,9 +208,10 @@ impl Tables {
             let Some(model) = self.uppers.get_mut(shape(length, symbol)) else { return };
             let both = source.symbol::<UPPERS>(model) as u64;
             let upper = (1u64 << upper_bits) | ((both >> 1) & (1u64 << upper_bits).wrapping_sub(1));
-            let magnitude = (upper << raw_bits) | source.raw(raw_bits);
-            let residual = magnitude.cast_signed();
-            each(if both & 1 == 0 { residual } else { residual.wrapping_neg() });
+            let magnitude = ((upper << raw_bits) | source.raw(raw_bits)).cast_signed();
+            // Without a branch: signs cannot be foreseen.
+            let negative = (both & 1).cast_signed().wrapping_neg();
+            *rest = (magnitude ^ negative).wrapping_sub(negative);
         }
     }
 }
