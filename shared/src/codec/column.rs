@@ -46,21 +46,18 @@ impl Encoder {
         self.integers(times, 0);
     }
 
-    /// Appends a column of values at the instants of a list.
+    /// Appends a column that is the same value at all instants of a list.
+    pub fn value(&mut self, value: f64, list: usize) {
+        let other = self.list(list);
+        let scale = Scale::of(&[value]);
+        self.scales.push(scale.to_byte());
+        self.flags.push(other | number_of(Prediction::Last));
+        put_signed(&mut self.numbers, scale.to_integer(value));
+    }
+
+    /// Appends a column of values, not all the same, at the instants of a list.
     pub fn values(&mut self, values: &[f64], list: usize) {
-        let other = if list == self.list { 0 } else { OTHER_INSTANTS };
-        if list != self.list {
-            put_varint(&mut self.numbers, list as u64);
-            self.list = list;
-        }
-        if let Some((first, rest)) = values.split_first()
-            && rest.iter().all(|value| value.to_bits() == first.to_bits())
-        {
-            let scale = Scale::of(&[*first]);
-            self.scales.push(scale.to_byte());
-            self.flags.push(other | number_of(Prediction::Last));
-            return put_signed(&mut self.numbers, scale.to_integer(*first));
-        }
+        let other = self.list(list);
         let scale = Scale::of(values);
         let integers: Vec<i64> = values.iter().map(|value| scale.to_integer(*value)).collect();
         // Clocks are read in nanoseconds.
@@ -75,6 +72,16 @@ impl Encoder {
         self.integers(&ticks, other);
         let starts = ticks.iter().map(|tick| period.start_of(*tick).1);
         self.tables.encode_offsets(starts.zip(offsets), &mut self.symbols);
+    }
+
+    /// The flag of a column at the instants of a list.
+    fn list(&mut self, list: usize) -> u8 {
+        if list == self.list {
+            return 0;
+        }
+        put_varint(&mut self.numbers, list as u64);
+        self.list = list;
+        OTHER_INSTANTS
     }
 
     fn integers(&mut self, integers: &[i64], mut flags: u8) {

@@ -19,6 +19,10 @@ const PRICE_BITS: u64 = 40;
 /// What is beyond so many mean magnitudes counts as much: one outlier must not decide.
 const CLIP: f32 = 4.0;
 const LANES: usize = 8;
+/// The square of a correlation; what is below is noise, of which the best of many columns has as much.
+const LIKENESS_MIN: f32 = 0.03;
+/// Ratios that a median is taken of.
+const RATIOS: usize = 128;
 
 /// A multiple of an earlier column's rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,11 @@ impl Kin {
     pub fn share(&self, rest: i64) -> i64 {
         let half = (1i64 << self.shift) >> 1;
         rest.wrapping_mul(self.factor).wrapping_add(half) >> self.shift
+    }
+
+    /// Rests without their shares.
+    fn taken_from(self, left: &[i64], rests: &[i64]) -> impl Iterator<Item = i64> {
+        left.iter().zip(rests).map(move |(left, rest)| left.wrapping_sub(self.share(*rest)))
     }
 }
 
@@ -93,41 +102,38 @@ impl Family {
     pub fn relate(&self, rests: &[i64]) -> (Vec<Kin>, Vec<i64>) {
         let mut left = rests.to_vec();
         let mut kin = Vec::new();
-        let mut least = cost(&left);
+        let mut least = cost(left.iter().copied());
         while kin.len() < KIN_MAX && least > PRICE_BITS << COST_BITS {
-            let Some(next) = self.nearest(&left) else { break };
-            let Some(member) = self.member(next.distance) else { break };
-            let less = |(left, rest): (&i64, &i64)| left.wrapping_sub(next.share(*rest));
-            let tried: Vec<i64> = left.iter().zip(&member.rests).map(less).collect();
-            let price = cost(&tried).saturating_add(PRICE_BITS << COST_BITS);
-            if price >= least {
+            let Some((distance, member)) = self.nearest(&left) else { break };
+            let Some((factor, shift)) = usual_ratio(&left, member).and_then(rational) else { break };
+            let next = Kin { distance, factor, shift };
+            let cost = cost(next.taken_from(&left, &member.rests));
+            if cost.saturating_add(PRICE_BITS << COST_BITS) >= least {
                 break;
             }
-            least = cost(&tried);
-            left = tried;
+            least = cost;
+            left = next.taken_from(&left, &member.rests).collect();
             kin.push(next);
         }
         (kin, left)
     }
 
-    /// The column that moves most alike, with the multiple that fits best.
-    fn nearest(&self, left: &[i64]) -> Option<Kin> {
+    /// The column that moves most alike, if any does.
+    fn nearest(&self, left: &[i64]) -> Option<(usize, &Member)> {
         let shape = Shape::of(left);
-        let mut best: Option<(f32, usize, f32)> = None;
+        let mut most = LIKENESS_MIN * shape.energy;
+        let mut best = None;
         for (distance, member) in self.columns.iter().rev().enumerate() {
             if member.rests.len() != left.len() || member.shape.energy == 0.0 {
                 continue;
             }
             let product = product(&shape.lanes, &member.shape.lanes);
             let likeness = product * product / member.shape.energy;
-            if best.is_none_or(|(most, ..)| likeness > most) {
-                let factor = product / member.shape.energy * shape.mean / member.shape.mean;
-                best = Some((likeness, distance, factor));
+            if likeness > most {
+                (most, best) = (likeness, Some((distance, member)));
             }
         }
-        let (_, distance, factor) = best?;
-        let (factor, shift) = rational(factor)?;
-        Some(Kin { distance, factor, shift })
+        best
     }
 
     /// Keeps what a column's prediction left over, for those that take multiples of it.
@@ -164,6 +170,16 @@ impl Family {
     }
 }
 
+/// The median of what a rest is by the member's, where that moves: what columns are to each other most of the time,
+/// however far apart they are now and then.
+fn usual_ratio(left: &[i64], member: &Member) -> Option<f32> {
+    let moves = |rest: i64| rest.unsigned_abs() as f32 * 2.0 >= member.shape.mean;
+    let pairs = left.iter().zip(&member.rests).filter(|(_, rest)| moves(**rest));
+    let mut ratios: Vec<f32> = pairs.map(|(left, rest)| *left as f32 / *rest as f32).take(RATIOS).collect();
+    let middle = ratios.len() / 2;
+    if ratios.is_empty() { None } else { Some(*ratios.select_nth_unstable_by(middle, f32::total_cmp).1) }
+}
+
 /// A factor as an integer of few bits and a right shift.
 fn rational(factor: f32) -> Option<(i64, u8)> {
     if !factor.is_finite() || factor == 0.0 {
@@ -177,4 +193,22 @@ fn rational(factor: f32) -> Option<(i64, u8)> {
         return None;
     }
     Some((scaled >> zeros, shift.wrapping_sub(zeros) as u8))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_columns_are_to_each_other_most_of_the_time_is_found() {
+        let one: Vec<i64> = (0..360).map(|n| n * n * 7_919 % 1_009 - 504).collect();
+        // Every tenth time it is something else, and mostly larger.
+        let other = |(at, rest): (usize, &i64)| if at % 10 == 0 { rest * rest % 8_009 } else { -3 * rest };
+        let other: Vec<i64> = one.iter().enumerate().map(other).collect();
+        let mut family = Family::default();
+        family.keep_shaped(one);
+        let (kin, left) = family.relate(&other);
+        assert_eq!(kin, [Kin { distance: 0, factor: -3, shift: 0 }]);
+        assert_eq!(left.iter().filter(|rest| **rest != 0).count(), 36);
+    }
 }

@@ -80,9 +80,19 @@ fn encode_samples<'a>(series: impl Iterator<Item = &'a [Sample]>, out: &mut Colu
     let list_numbers: Vec<usize> = series.iter().map(|samples| list_of(&mut lists, samples)).collect();
     let mut encoder = Encoder::default();
     lists.iter().for_each(|list| encoder.instants(list));
+    let mut values: Vec<f64> = Vec::new();
     for (samples, list) in series.iter().zip(list_numbers) {
-        let values: Vec<f64> = samples.iter().map(|sample| sample.value).collect();
-        encoder.values(&values, list);
+        values.clear();
+        match samples.split_first() {
+            // Most columns are like that, and nothing else need be known of them.
+            Some((first, rest)) if rest.iter().all(|next| next.value.to_bits() == first.value.to_bits()) => {
+                encoder.value(first.value, list);
+            }
+            _ => {
+                values.extend(samples.iter().map(|sample| sample.value));
+                encoder.values(&values, list);
+            }
+        }
     }
     put_varint(&mut out.head, lists.len() as u64);
     encoder.finish(&mut out.head, &mut out.body);

@@ -152,8 +152,8 @@ const SOMETHING_BITS: u64 = 32;
 pub const COST_BITS: u32 = 4;
 
 /// About what residuals cost.
-pub fn cost(residuals: &[i64]) -> u64 {
-    residuals.iter().map(|residual| cost_of(*residual)).fold(0, u64::wrapping_add)
+pub fn cost(residuals: impl Iterator<Item = i64>) -> u64 {
+    residuals.map(cost_of).fold(0, u64::wrapping_add)
 }
 
 /// The logarithm of a residual's magnitude, and a bit for its sign.

@@ -90,6 +90,16 @@ fn noise_of_so_many_bits_costs_little_more_than_so_many_bits() {
 }
 
 #[test]
+fn only_what_is_wanted_is_handed_over() {
+    let all = ["a", "b", "c"].map(|name| series(name, (0..9).map(|n| (n, (n * n % 5) as f64))));
+    let columns = encode(&all);
+    let columns = Columns { head: columns.head.as_slice(), body: columns.body.as_slice() };
+    let mut found = Vec::new();
+    decode_each(columns, 27, &mut |series| series.name != "b", &mut |series| found.push(series)).unwrap();
+    assert_eq!(found, [all[0].clone(), all[2].clone()]);
+}
+
+#[test]
 fn any_cut_is_noticed() {
     let columns = encode(&[steady(noise(3).take(100).map(|n| (n % 1_000) as f64))]);
     for cut in 0..columns.head.len() {
