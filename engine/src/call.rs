@@ -297,6 +297,8 @@ pub struct ReadReply {
 pub struct Part {
     /// Of two samples at one instant, the one of the higher rank counts: a block's id, [`LOG_RANK`] for the log.
     pub rank: i64,
+    /// Whether they are samples, or rollups of them.
+    pub resolution: Resolution,
     /// Whose.
     pub host: HostId,
     /// What.

@@ -4,7 +4,7 @@
 //! instance's memory is shared by all its shards and never given back. A push
 //! to a host without a head builds none.
 
-use crate::{call::Read, series_registry::SeriesSpan};
+use crate::{call::Read, series_registry::SeriesSpan, wal::Unreadable};
 use edgewatch_shared::{HostId, Sample, Series, TimestampMs, series::SeriesSamples};
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,12 +12,16 @@ use std::collections::{BTreeMap, HashMap};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HostHead {
     series: BTreeMap<Series, Vec<Sample>>,
+    /// What of the log is missing, and why.
+    missing: Vec<String>,
     bytes: usize,
 }
 
 /// What a series costs beside its samples and texts: tree node, vectors, allocator.
 const SERIES_OVERHEAD_BYTES: usize = 160;
 const SAMPLE_BYTES: usize = size_of::<Sample>();
+/// Missing pieces that are named; the others are counted.
+const MISSING_NAMED_MAX: usize = 10;
 
 impl HostHead {
     /// Takes in a row. Of two samples at one instant the later row's counts.
@@ -45,6 +49,22 @@ impl HostHead {
             })
             .filter(|found| !found.samples.is_empty())
             .collect()
+    }
+
+    /// Notes what of the log could not be read.
+    pub fn note_missing(&mut self, unreadable: &[Unreadable]) {
+        self.missing = unreadable.iter().take(MISSING_NAMED_MAX).map(ToString::to_string).collect();
+        let further = unreadable.len().saturating_sub(MISSING_NAMED_MAX);
+        if further > 0 {
+            self.missing.push(format!("{further} more pieces of the log do not decode"));
+        }
+        let bytes = self.missing.iter().map(String::len).fold(0, usize::saturating_add);
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    /// What of the log is missing, and why.
+    pub fn missing(&self) -> &[String] {
+        &self.missing
     }
 
     /// Everything in it, series in order.
@@ -130,9 +150,9 @@ impl HeadRegistry {
     pub fn keep(&mut self, shard: ShardNumber, host: HostId, head: HostHead) {
         self.drop_head(shard, host);
         if head.bytes <= self.bytes_max {
+            self.make_room_for(head.bytes);
             self.bytes = self.bytes.saturating_add(head.bytes);
             self.heads.insert((shard, host), Entry { head, last_used: self.uses });
-            self.make_room();
         }
     }
 
@@ -153,7 +173,16 @@ impl HeadRegistry {
         let before = entry.head.bytes;
         entry.head.insert(row);
         self.bytes = self.bytes.saturating_add(entry.head.bytes.saturating_sub(before));
-        self.make_room();
+        self.make_room_for(0);
+    }
+
+    /// Drops heads until so many more bytes fit, or none is left: the least recently used first.
+    pub fn make_room_for(&mut self, bytes: usize) {
+        while self.bytes.saturating_add(bytes) > self.bytes_max {
+            let oldest = self.heads.iter().min_by_key(|(_, entry)| entry.last_used).map(|(key, _)| *key);
+            let Some((shard, host)) = oldest else { return };
+            self.drop_head(shard, host);
+        }
     }
 
     /// Drops every head of a shard: its log changed under them, or a new incarnation begins.
@@ -175,14 +204,6 @@ impl HeadRegistry {
     fn drop_head(&mut self, shard: ShardNumber, host: HostId) {
         if let Some(entry) = self.heads.remove(&(shard, host)) {
             self.bytes = self.bytes.saturating_sub(entry.head.bytes);
-        }
-    }
-
-    fn make_room(&mut self) {
-        while self.bytes > self.bytes_max {
-            let oldest = self.heads.iter().min_by_key(|(_, entry)| entry.last_used).map(|(key, _)| *key);
-            let Some((shard, host)) = oldest else { return };
-            self.drop_head(shard, host);
         }
     }
 }
@@ -252,6 +273,36 @@ mod tests {
         registry.keep(0, host(1), head);
         assert!(registry.get(0, host(1)).is_none());
         assert_eq!(registry.bytes(), 0);
+    }
+
+    #[test]
+    fn room_is_made_before_a_head_is_built_and_never_more_than_there_is() {
+        let mut head = HostHead::default();
+        head.insert(row(&(0..100).collect::<Vec<_>>(), 1.0));
+        let mut registry = HeadRegistry::new(head.bytes() * 2);
+        registry.keep(0, host(1), head.clone());
+        registry.keep(0, host(2), head.clone());
+        assert!(registry.get(0, host(2)).is_some());
+        registry.make_room_for(0);
+        assert_eq!(registry.bytes(), head.bytes() * 2);
+        registry.make_room_for(1);
+        assert!(registry.get(0, host(1)).is_none() && registry.get(0, host(2)).is_some());
+        registry.make_room_for(head.bytes() * 3);
+        assert_eq!(registry.bytes(), 0);
+    }
+
+    #[test]
+    fn so_many_missing_pieces_are_named_and_the_others_counted() {
+        let unreadable = |seq| Unreadable { hour: TimestampMs(0).hour(), seq, push: None, why: "cut".into() };
+        let named = |count: usize| {
+            let mut head = HostHead::default();
+            head.note_missing(&(0..count as i64).map(unreadable).collect::<Vec<_>>());
+            head.missing().to_vec()
+        };
+        assert_eq!(named(MISSING_NAMED_MAX).len(), MISSING_NAMED_MAX);
+        let more = named(MISSING_NAMED_MAX + 2);
+        assert_eq!(more.len(), MISSING_NAMED_MAX + 1);
+        assert!(more[MISSING_NAMED_MAX].starts_with("2 more"));
     }
 
     #[test]

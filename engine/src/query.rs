@@ -22,7 +22,7 @@ use edgewatch_shared::{
 use serde::{Deserialize, Serialize};
 
 pub use evaluate::{Accumulated, Answer, Cell, Evaluation, differences};
-pub use merge::{Merged, Merger, Run, TooManySamples};
+pub use merge::{Merged, Merger, Run, SERIES_SAMPLES, TooManySamples};
 pub use partial::{Evaluated, partial};
 
 /// Width of a point in time; buckets start at multiples of it since the epoch.
@@ -136,7 +136,13 @@ pub fn read_block(
     let block = Block::open(bytes, inflater)?;
     let mut parts = Vec::new();
     for entry in block.entries().iter().filter(|entry| wants(read, entry)) {
-        parts.extend(read_chunk(entry, block.chunk_bytes(entry)?, rank, read, inflater)?);
+        parts.extend(read_chunk(
+            entry,
+            block.chunk_bytes(entry)?,
+            (rank, block.resolution()),
+            read,
+            inflater,
+        )?);
     }
     Ok(parts)
 }
@@ -146,11 +152,12 @@ pub fn wants(read: &Read, entry: &IndexEntry) -> bool {
     read.hosts.contains(&entry.host) && entry.overlaps(read.from, read.to)
 }
 
-/// What a read asks for out of one chunk, given exactly its bytes; `None` if that is nothing.
+/// What a read asks for out of one chunk, given exactly its bytes, and its block's rank and resolution; `None` if that is
+/// nothing.
 pub fn read_chunk(
     entry: &IndexEntry,
     bytes: &[u8],
-    rank: i64,
+    (rank, resolution): (i64, Resolution),
     read: &Read,
     inflater: &mut Inflater,
 ) -> Result<Option<Part>, BlockError> {
@@ -158,7 +165,7 @@ pub fn read_chunk(
     decode_chunk_each(entry, bytes, inflater, &mut |found| read.wants(found), &mut |found| {
         series.extend(cut(found, read));
     })?;
-    Ok(if series.is_empty() { None } else { Some(Part { rank, host: entry.host, series }) })
+    Ok(if series.is_empty() { None } else { Some(Part { rank, resolution, host: entry.host, series }) })
 }
 
 /// What a read asks for out of some series.

@@ -87,14 +87,14 @@ pub struct Seal {
 
 impl Seal {
     /// Begins to seal a partition that takes no more rows.
-    pub fn begin(sql: &impl Sql, wal: &Wal, shard: ShardNumber, partition: Hour) -> Result<Self, SqlError> {
-        let Partition { pushes: heads, unreadable, seqs } = wal.pushes(sql, partition)?;
+    pub fn begin(sql: &impl Sql, shard: ShardNumber, partition: Hour) -> Result<Self, SqlError> {
         let mut newest = NewestByHost::new();
         let mut pushes: BTreeMap<HostId, VecDeque<LogPlace>> = BTreeMap::new();
-        for PushHead { place, keys } in heads {
+        let read = Wal::for_each_push(sql, partition, &mut |PushHead { place, keys }| {
             newest.entry(keys.host).or_default().update(keys.received, &keys.newest);
             pushes.entry(keys.host).or_default().push_back(place);
-        }
+        })?;
+        let Partition { unreadable, seqs } = read;
         Ok(Self {
             shard,
             partition,

@@ -135,7 +135,7 @@ impl<S: Sql> Shard<S> {
         let mut streams = Streams::open(&sql)?;
         let mut dictionaries = Dictionaries::open(&sql)?;
         // Everything since the last seal. What is in the snapshot already changes nothing.
-        let unreadable = wal.recover(&sql, &mut |push| {
+        wal.recover(&sql, &mut |push| {
             let (host, hour) = (push.keys.host, push.place.hour);
             let list = push.place.form.list();
             if let Some(identity) = &push.keys.identity {
@@ -153,6 +153,7 @@ impl<S: Sql> Shard<S> {
             number,
             registry: Registry::open(&sql)?,
             moves: Moves::open(&sql)?,
+            complaints: wal.unreadable().iter().map(ToString::to_string).collect(),
             wal,
             jobs: Jobs::open(&sql)?,
             series_limit: SeriesLimit::open(&sql)?,
@@ -169,7 +170,6 @@ impl<S: Sql> Shard<S> {
             retention: ledger::load_retention(&sql)?,
             quotas: quotas(Plan::default()).to_vec(),
             working: Working::default(),
-            complaints: unreadable.iter().map(ToString::to_string).collect(),
             ledger,
             sql,
         })
@@ -279,9 +279,9 @@ impl<S: Sql> Shard<S> {
         if self.newest.is_none() {
             let mut newest = ledger::load_newest(&self.sql)?;
             for hour in self.wal.partitions() {
-                for push in self.wal.pushes(&self.sql, *hour)?.pushes {
+                Wal::for_each_push(&self.sql, *hour, &mut |push| {
                     newest.entry(push.keys.host).or_default().update(push.keys.received, &push.keys.newest);
-                }
+                })?;
             }
             newest.retain(|host, _| self.registry.is_listed(*host));
             self.newest = Some(newest);

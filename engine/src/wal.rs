@@ -47,11 +47,9 @@ pub struct Place {
     pub form: Form,
 }
 
-/// All pushes of a partition.
+/// A partition beside its pushes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Partition {
-    /// Those that can be read, in order of arrival.
-    pub pushes: Vec<PushHead>,
     /// Rows whose keys cannot be read, and what is wrong with them.
     pub unreadable: Vec<Unreadable>,
     /// First and last row; 0 if there is none.
@@ -70,8 +68,8 @@ pub enum WalError {
 }
 
 const PREFIX: &str = "wal_";
-/// Rows whose keys are read at a time.
-const PAGE_ROWS: i64 = 1_000;
+/// Rows whose keys are read at a time: of a busy shard about 1 MB.
+const PAGE_ROWS: i64 = 250;
 
 /// The partitions that there are, oldest first, and where the pushes in them are.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -80,6 +78,8 @@ pub struct Wal {
     /// First hour that rows may go to: one that is being sealed takes none, whatever the clock says.
     open_from: Option<Hour>,
     index: Index,
+    /// Rows of which not even the keys can be read: they may be of any host.
+    unreadable: Vec<Unreadable>,
 }
 
 impl Wal {
@@ -95,7 +95,8 @@ impl Wal {
             partitions.push(Hour(hour.ok_or_else(|| SqlError(format!("table {name} is no WAL partition")))?));
         }
         partitions.sort_unstable();
-        Ok(Self { partitions, open_from: None, index: Index::new(WAL_INDEX_PUSHES_MAX) })
+        let index = Index::new(WAL_INDEX_PUSHES_MAX);
+        Ok(Self { partitions, open_from: None, index, unreadable: Vec::new() })
     }
 
     /// Every partition, oldest first.
@@ -158,26 +159,31 @@ impl Wal {
         self.index.add(host, place);
     }
 
-    /// Reads the keys of everything there is, in order of arrival, remembers the places, and tells `each`.
-    pub fn recover(
-        &mut self,
-        sql: &impl Sql,
-        each: &mut dyn FnMut(&PushHead),
-    ) -> Result<Vec<Unreadable>, SqlError> {
-        let mut unreadable = Vec::new();
+    /// Reads the keys of everything there is, in order of arrival, remembers the places and what cannot be read, and
+    /// tells `each`.
+    pub fn recover(&mut self, sql: &impl Sql, each: &mut dyn FnMut(&PushHead)) -> Result<(), SqlError> {
         for hour in self.partitions.clone() {
-            let partition = self.pushes(sql, hour)?;
-            for push in &partition.pushes {
-                self.index.add(push.keys.host, push.place);
-                each(push);
-            }
-            unreadable.extend(partition.unreadable);
+            let index = &mut self.index;
+            let partition = Self::for_each_push(sql, hour, &mut |push| {
+                index.add(push.keys.host, push.place);
+                each(&push);
+            })?;
+            self.unreadable.extend(partition.unreadable);
         }
-        Ok(unreadable)
+        Ok(())
     }
 
-    /// The pushes of a partition without their samples.
-    pub fn pushes(&self, sql: &impl Sql, hour: Hour) -> Result<Partition, SqlError> {
+    /// Rows of which not even the keys can be read: they may be of any host.
+    pub fn unreadable(&self) -> &[Unreadable] {
+        &self.unreadable
+    }
+
+    /// Hands out the pushes of a partition that can be read, without their samples, in order of arrival.
+    pub fn for_each_push(
+        sql: &impl Sql,
+        hour: Hour,
+        each: &mut dyn FnMut(PushHead),
+    ) -> Result<Partition, SqlError> {
         let mut partition = Partition::default();
         let page =
             format!("SELECT seq, keys FROM {PREFIX}{} WHERE seq > ?1 ORDER BY seq LIMIT {PAGE_ROWS}", hour.0);
@@ -192,7 +198,7 @@ impl Wal {
                 let first = if partition.seqs.0 == 0 { seq } else { partition.seqs.0 };
                 partition.seqs = (first, seq);
                 match keys::decode(hour, seq, &keys.blob()?) {
-                    Ok(pushes) => partition.pushes.extend(pushes),
+                    Ok(pushes) => pushes.into_iter().for_each(&mut *each),
                     Err(why) => partition.unreadable.push(Unreadable { hour, seq, push: None, why }),
                 }
             }
@@ -221,6 +227,7 @@ impl Wal {
     /// Forgets a partition once its drop is stored.
     pub fn forget(&mut self, hour: Hour) {
         self.partitions.retain(|partition| *partition != hour);
+        self.unreadable.retain(|unreadable| unreadable.hour != hour);
         self.index.forget(hour);
     }
 }

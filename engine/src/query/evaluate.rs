@@ -4,13 +4,13 @@
 //! pooled in order of host and series. So an answer is the same to the last bit wherever its cells were computed.
 
 use super::{
-    Aggregate, Bucket, Merger, Run, TooManySamples,
+    Aggregate, Bucket, Merger, SERIES_SAMPLES, TooManySamples,
     merge::merged,
     partial::{CELL_SAMPLES, Evaluated},
 };
 use crate::{
     call::Part,
-    rollup::{ROLLUP_LABEL, Resolution, Rollup, from_series},
+    rollup::{Resolution, Rollup, from_series},
 };
 use edgewatch_shared::{HostId, Sample, Series, TimestampMs, series::SeriesSamples};
 use serde::{Deserialize, Serialize};
@@ -125,15 +125,38 @@ impl Evaluation {
         cells
     }
 
-    /// The cell of a rollup. Its last reading was some time within the hour; what follows it is of another day.
-    fn cell_of_rollup(&self, rollup: &Rollup, is_counter: bool) -> Cell {
-        let counts = (self.from..=self.to).contains(&rollup.start);
-        let last_instant = rollup.start.hour().end().plus_ms(-1);
+    /// Whether a rollup counts: as a whole, or not at all.
+    fn includes(&self, rollup: &Rollup) -> bool {
+        (self.from..=self.to).contains(&rollup.start)
+    }
+
+    /// The cell of a rollup of so many milliseconds. Its last reading was some time within them.
+    fn cell_of_rollup(&self, step_ms: i64, rollup: &Rollup, is_counter: bool) -> Cell {
         Cell {
             start: self.bucket.start_of(rollup.start),
-            counted: counts.then(|| Accumulated::of_rollup(rollup, is_counter)),
-            reading: Sample { time: last_instant, value: rollup.last },
+            counted: self.includes(rollup).then(|| Accumulated::of_rollup(rollup, is_counter)),
+            reading: Sample { time: last_instant(step_ms, rollup), value: rollup.last },
         }
+    }
+
+    /// Of a rollup and the samples of the same time the fuller one counts, of equals the samples, as where the day is
+    /// compacted again: what was sent again after the samples were deleted is there once. Both are in order of time.
+    fn drop_less_full(&self, rollups: &mut Vec<(i64, Rollup)>, samples: &mut Vec<Sample>) {
+        let mut dropped = Vec::new();
+        rollups.retain(|(step_ms, rollup)| {
+            let span = (rollup.start, last_instant(*step_ms, rollup));
+            let begin = samples.partition_point(|sample| sample.time < span.0);
+            let end = samples.partition_point(|sample| sample.time <= span.1);
+            let is_less = (end.saturating_sub(begin) as f64) < rollup.count;
+            if is_less && self.includes(rollup) {
+                dropped.push(span);
+            }
+            is_less || !self.includes(rollup)
+        });
+        samples.retain(|sample| {
+            let next = dropped.partition_point(|(_, last)| *last < sample.time);
+            dropped.get(next).is_none_or(|(first, _)| sample.time < *first)
+        });
     }
 }
 
@@ -149,42 +172,59 @@ fn difference(earlier: Sample, later: Sample) -> Sample {
     Sample { time: later.time, value }
 }
 
+fn last_instant(step_ms: i64, rollup: &Rollup) -> TimestampMs {
+    rollup.start.plus_ms(step_ms.saturating_sub(1))
+}
+
 /// Gathers what shards evaluated and the samples that they did not, bounded in memory.
 pub struct Answer {
     evaluation: Evaluation,
     merger: Merger,
+    rolled_up: BTreeMap<Resolution, Merger>,
     cells: BTreeMap<(HostId, Series), Vec<Cell>>,
 }
 
 impl Answer {
     /// Nothing gathered yet.
     pub fn new(evaluation: Evaluation) -> Self {
-        Self { evaluation, merger: Merger::default(), cells: BTreeMap::new() }
+        Self { evaluation, merger: Merger::default(), rolled_up: BTreeMap::new(), cells: BTreeMap::new() }
     }
 
-    /// Adds samples.
+    /// Adds samples, or rollups.
     pub fn add(&mut self, part: Part) -> Result<(), TooManySamples> {
-        self.merger.add(part)
+        if part.resolution == Resolution::Raw {
+            return self.merger.add(part);
+        }
+        let rolled_up = self.rolled_up.entry(part.resolution).or_default();
+        let before = rolled_up.held();
+        rolled_up.add(part)?;
+        // All that is held is bounded together.
+        self.merger.hold(rolled_up.held().saturating_sub(before))
     }
 
     /// Adds what a shard evaluated.
     pub fn add_evaluated(&mut self, evaluated: Evaluated) -> Result<(), TooManySamples> {
-        self.merger.hold(evaluated.cells.len().saturating_mul(CELL_SAMPLES))?;
+        let cells = evaluated.cells.len().saturating_mul(CELL_SAMPLES);
         self.cells.entry((evaluated.host, evaluated.series)).or_default().extend(evaluated.cells);
-        Ok(())
+        self.merger.hold(cells.saturating_add(SERIES_SAMPLES))
     }
 
     /// One point for every bucket that has samples, newest first, all series pooled.
     pub fn points(self, aggregate: Aggregate) -> Vec<(TimestampMs, f64)> {
-        let Self { evaluation, merger, mut cells } = self;
+        let Self { evaluation, merger, rolled_up, mut cells } = self;
         let mut runs = merger.into_runs();
-        take_rollups(&evaluation, &mut runs, &mut cells);
-        let keys: BTreeSet<_> = runs.keys().chain(cells.keys()).cloned().collect();
+        let mut rolled_up = rollups(rolled_up);
+        let keys: BTreeSet<_> = runs.keys().chain(cells.keys()).chain(rolled_up.keys()).cloned().collect();
         let mut buckets: BTreeMap<TimestampMs, Accumulated> = BTreeMap::new();
         for key in keys {
-            let known = cells.remove(&key).unwrap_or_default();
-            let samples = merged(runs.remove(&key).unwrap_or_default());
+            let mut known = cells.remove(&key).unwrap_or_default();
+            let mut samples = merged(runs.remove(&key).unwrap_or_default());
+            let mut rollups = rolled_up.remove(&key).unwrap_or_default();
             let is_counter = evaluation.is_counter(&key.1);
+            evaluation.drop_less_full(&mut rollups, &mut samples);
+            known.extend(
+                rollups.iter().map(|(step_ms, one)| evaluation.cell_of_rollup(*step_ms, one, is_counter)),
+            );
             for (start, counted) in counted_cells(&evaluation, &known, samples, is_counter) {
                 buckets.entry(start).and_modify(|all| all.merge(&counted)).or_insert(counted);
             }
@@ -193,28 +233,25 @@ impl Answer {
     }
 }
 
-/// Makes cells of the series that are rollups.
-fn take_rollups(
-    evaluation: &Evaluation,
-    runs: &mut BTreeMap<(HostId, Series), Vec<Run>>,
-    cells: &mut BTreeMap<(HostId, Series), Vec<Cell>>,
-) {
-    let mut stored: BTreeMap<HostId, Vec<SeriesSamples>> = BTreeMap::new();
-    runs.retain(|(host, series), runs| {
-        if !series.labels.contains_key(ROLLUP_LABEL) {
-            return true;
+/// The rollups of each series and how many milliseconds each is of, in order of time.
+fn rollups(rolled_up: BTreeMap<Resolution, Merger>) -> BTreeMap<(HostId, Series), Vec<(i64, Rollup)>> {
+    let mut rollups: BTreeMap<(HostId, Series), Vec<(i64, Rollup)>> = BTreeMap::new();
+    for (resolution, merger) in rolled_up {
+        let Some(step_ms) = resolution.step_ms() else { continue };
+        let mut stored: BTreeMap<HostId, Vec<SeriesSamples>> = BTreeMap::new();
+        for ((host, series), samples) in merger.finish() {
+            stored.entry(host).or_default().push(SeriesSamples { series, samples });
         }
-        let samples = merged(std::mem::take(runs));
-        stored.entry(*host).or_default().push(SeriesSamples { series: series.clone(), samples });
-        false
-    });
-    for (host, stored) in stored {
-        for (series, rollups) in from_series(stored) {
-            let is_counter = evaluation.is_counter(&series);
-            let of_rollups = rollups.iter().map(|rollup| evaluation.cell_of_rollup(rollup, is_counter));
-            cells.entry((host, series)).or_default().extend(of_rollups);
+        for (host, stored) in stored {
+            for (series, of_series) in from_series(stored) {
+                let kept = rollups.entry((host, series)).or_default();
+                kept.extend(of_series.into_iter().map(|rollup| (step_ms, rollup)));
+            }
         }
     }
+    // Days differ in resolution.
+    rollups.values_mut().for_each(|of_series| of_series.sort_by_key(|(_, rollup)| rollup.start));
+    rollups
 }
 
 /// What a series comes to by bucket: cells that are known, and those of samples in other buckets. A counter's first
@@ -265,7 +302,8 @@ mod tests {
                 let labels = Labels::from([("core".to_owned(), label.to_owned())]);
                 let series = Series { name: "load_1m".into(), labels };
                 let series = vec![SeriesSamples { series, samples: samples.clone() }];
-                answer.add(Part { rank: 1, host: HostId::new(0, [1; 14]), series }).unwrap();
+                let (resolution, host) = (Resolution::Raw, HostId::new(0, [1; 14]));
+                answer.add(Part { rank: 1, resolution, host, series }).unwrap();
             }
             let points = answer.points(aggregate);
             assert_eq!(points[0].0, TimestampMs(60_000), "newest first");

@@ -1,8 +1,16 @@
 //! One line of samples out of several that overlap: of an instant the value of the highest rank counts.
 
 use crate::call::Part;
-use edgewatch_shared::{HostId, Sample, Series, limits::QUERY_SAMPLES_MAX};
+use edgewatch_shared::{
+    HostId, Sample, Series,
+    limits::{QUERY_SAMPLES_MAX, SERIES_MEMORY_BYTES},
+};
 use std::collections::BTreeMap;
+
+/// How many samples take as much memory as a series beside its own.
+pub const SERIES_SAMPLES: usize = SERIES_MEMORY_BYTES.div_ceil(size_of::<Sample>());
+/// And as a further run of one.
+const RUN_SAMPLES: usize = size_of::<Run>().div_ceil(size_of::<Sample>());
 
 /// The query would hold more than [`QUERY_SAMPLES_MAX`] samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,17 +42,24 @@ impl Merger {
     /// Adds a part.
     pub fn add(&mut self, part: Part) -> Result<(), TooManySamples> {
         for entry in part.series {
-            self.hold(entry.samples.len())?;
-            let run = Run { rank: part.rank, samples: entry.samples };
-            self.series.entry((part.host, entry.series)).or_default().push(run);
+            let runs = self.series.entry((part.host, entry.series)).or_default();
+            let beside = if runs.is_empty() { SERIES_SAMPLES } else { RUN_SAMPLES };
+            let count = entry.samples.len().saturating_add(beside);
+            runs.push(Run { rank: part.rank, samples: entry.samples });
+            self.hold(count)?;
         }
         Ok(())
     }
 
-    /// Counts what else is held in memory, in samples.
+    /// Counts what else is held, as so many samples.
     pub fn hold(&mut self, samples: usize) -> Result<(), TooManySamples> {
         self.held = self.held.saturating_add(samples);
         if self.held > QUERY_SAMPLES_MAX { Err(TooManySamples) } else { Ok(()) }
+    }
+
+    /// How many samples take as much memory as what is held.
+    pub fn held(&self) -> usize {
+        self.held
     }
 
     /// The runs of each series, not merged yet.
@@ -83,6 +98,7 @@ pub fn merged(mut runs: Vec<Run>) -> Vec<Sample> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rollup::Resolution;
     use edgewatch_shared::{Labels, TimestampMs, series::SeriesSamples};
 
     fn samples(pairs: &[(i64, f64)]) -> Vec<Sample> {
@@ -92,7 +108,7 @@ mod tests {
     fn part(rank: i64, pairs: &[(i64, f64)]) -> Part {
         let series = Series { name: "load_1m".into(), labels: Labels::new() };
         let series = vec![SeriesSamples { series, samples: samples(pairs) }];
-        Part { rank, host: HostId::new(0, [1; 14]), series }
+        Part { rank, resolution: Resolution::Raw, host: HostId::new(0, [1; 14]), series }
     }
 
     #[test]
@@ -115,10 +131,12 @@ mod tests {
 
     #[test]
     fn the_number_of_samples_is_bounded() {
-        let many: Vec<(i64, f64)> = (0..QUERY_SAMPLES_MAX as i64).map(|n| (n, 0.0)).collect();
+        let many = |count: usize| -> Vec<_> { (0..count as i64).map(|n| (n, 0.0)).collect() };
+        let fits = QUERY_SAMPLES_MAX - SERIES_SAMPLES;
+        assert_eq!(Merger::default().add(part(1, &many(fits + 1))), Err(TooManySamples));
         let mut merger = Merger::default();
-        merger.add(part(1, &many)).unwrap();
-        assert_eq!(merger.add(part(1, &[(0, 0.0)])), Err(TooManySamples));
+        assert_eq!(merger.add(part(1, &many(fits))), Ok(()));
+        assert_eq!(merger.add(part(1, &[])), Err(TooManySamples), "a run costs, and has it no samples");
     }
 
     #[test]

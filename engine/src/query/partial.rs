@@ -1,7 +1,7 @@
 //! A shard's share of a query: cells of buckets that only it has samples of, and the samples of the others.
 
 use super::{Cell, Evaluation, Merger, Run, merge::merged};
-use crate::{call::Part, rollup::ROLLUP_LABEL};
+use crate::{call::Part, rollup::Resolution};
 use edgewatch_shared::{HostId, Sample, Series, TimestampMs, series::SeriesSamples};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,8 +20,8 @@ pub struct Evaluated {
     pub cells: Vec<Cell>,
 }
 
-/// Evaluates what a shard holds itself wherever that is all there is; `elsewhere` are the spans of time, first and
-/// last instant, of which others hold samples. What cannot be evaluated, or would not be smaller for it, is returned
+/// Evaluates samples that a shard holds itself wherever they are all there is; `elsewhere` are the spans of time, first
+/// and last instant, of which others hold samples, or anybody rollups. What cannot be evaluated, or would not be smaller for it, is returned
 /// as it came.
 pub fn partial(
     parts: Merger,
@@ -33,13 +33,7 @@ pub fn partial(
     for ((host, series), runs) in parts.into_runs() {
         let is_counter = evaluation.is_counter(&series);
         let samples = merged(runs.clone());
-        // Rollups are small, and no samples.
-        let is_rollup = series.labels.contains_key(ROLLUP_LABEL);
-        let own = if is_rollup {
-            BTreeSet::new()
-        } else {
-            own_buckets(&samples, evaluation, elsewhere, is_counter)
-        };
+        let own = own_buckets(&samples, evaluation, elsewhere, is_counter);
         let is_own = |sample: &Sample| own.contains(&evaluation.bucket.start_of(sample.time));
         let mut cells = evaluation.cells(&samples, is_counter);
         cells.retain(|cell| own.contains(&cell.start) && (is_counter || cell.counted.is_some()));
@@ -55,8 +49,8 @@ pub fn partial(
             evaluated.push(Evaluated { host, series, cells });
         }
     }
-    let rest = rest.into_iter().map(|((rank, host), series)| Part { rank, host, series });
-    (evaluated, rest.collect())
+    let part = |((rank, host), series)| Part { rank, resolution: Resolution::Raw, host, series };
+    (evaluated, rest.into_iter().map(part).collect())
 }
 
 /// The buckets of which nobody else holds a sample that counts. Of a counter that includes the reading that the first
@@ -87,10 +81,7 @@ fn own_buckets(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        query::{Aggregate, Answer, Bucket},
-        rollup::Resolution,
-    };
+    use crate::query::{Aggregate, Answer, Bucket};
     use edgewatch_shared::Labels;
     use proptest::prelude::*;
 
@@ -120,6 +111,7 @@ mod tests {
         };
         let part = |(place, lines): (usize, BTreeMap<u8, _>)| Part {
             rank: place as i64,
+            resolution: Resolution::Raw,
             host: host(),
             series: lines.into_iter().map(line).collect(),
         };

@@ -6,16 +6,17 @@ use crate::{
     block_index::{self, BlockEntry, Place},
     call::{LOG_RANK, Part, Read, ReadReply, ShardError},
     counters::Counter,
-    head::HostHead,
+    head::{HostHead, ShardNumber},
     moves::Whereabouts,
     planner::{DayStock, resolution_of_day},
-    query::{Evaluation, Merger, TooManySamples, partial, read_block, select},
+    query::{Evaluation, Merger, SERIES_SAMPLES, TooManySamples, partial, read_block, select},
     rollup::Resolution,
     series_registry::{self, SeriesSpan, merged_spans},
     sql::Sql,
+    wal::Decoding,
 };
 use edgewatch_shared::{
-    HostId,
+    HostId, TimestampMs,
     limits::{QUERY_LOCAL_BLOCKS_MAX, QUERY_SAMPLES_MAX},
     series::SeriesSamples,
     time::Day,
@@ -25,19 +26,21 @@ use std::{collections::BTreeMap, ops::ControlFlow};
 impl<S: Sql> Shard<S> {
     /// Everything of one instant.
     pub(super) fn read(&mut self, read: &Read, instance: &mut Instance) -> Result<ReadReply, ShardError> {
-        let known = self.complaints.len();
         let mut found = Found::default();
+        let mut reply = ReadReply::default();
         for host in &read.hosts {
-            let series = self.read_log(*host, read, instance)?;
-            found.add(Part { rank: LOG_RANK, host: *host, series })?;
+            let series = self.read_log(*host, read, &mut reply.warnings, instance)?;
+            found.add(Part { rank: LOG_RANK, resolution: Resolution::Raw, host: *host, series })?;
         }
         let (blocks, resolution) = self.blocks(read, &found.parts)?;
+        reply.resolution = resolution;
+        let elsewhere = not_evaluated(&blocks);
         let (objects, local): (Vec<_>, Vec<_>) =
             blocks.into_iter().partition(|block| block.place == Place::R2);
+        reply.objects = objects;
         if local.len() > QUERY_LOCAL_BLOCKS_MAX {
             return Err(ShardError::TooManyBlocks(local.len() as u64));
         }
-        let mut reply = ReadReply { objects, resolution, ..ReadReply::default() };
         for block in local {
             let found_here = self.read_local(&block, read, instance);
             if let Err(ShardError::Corrupt(_)) = found_here {
@@ -49,24 +52,29 @@ impl<S: Sql> Shard<S> {
                 Err(error) => return Err(error),
             }
         }
-        reply.warnings.extend(self.complaints.iter().skip(known).cloned());
-        for host in &read.hosts {
-            let others = self.moves.get(*host).map(Whereabouts::others).unwrap_or_default();
-            let others = others.into_iter().filter(|shard| *shard != self.number);
-            reply.elsewhere.extend(others.map(|shard| (shard, *host)));
-        }
+        reply.elsewhere = self.elsewhere(&read.hosts);
         let Some(evaluation) = &read.evaluation else {
             return Ok(ReadReply { parts: found.parts, ..reply });
         };
         // Of a host that was moved, other shards may have samples of the same time.
-        let is_moved = |part: &Part| self.moves.get(part.host).is_some();
-        let (moved, settled): (Vec<_>, Vec<_>) = found.parts.into_iter().partition(is_moved);
+        let is_settled =
+            |part: &Part| part.resolution == Resolution::Raw && self.moves.get(part.host).is_none();
+        let (settled, others): (Vec<_>, Vec<_>) = found.parts.into_iter().partition(is_settled);
         let mut merger = Merger::default();
         settled.into_iter().try_for_each(|part| merger.add(part))?;
-        let elsewhere: Vec<_> = reply.objects.iter().map(|object| (object.min, object.max)).collect();
         let (evaluated, mut parts) = partial(merger, evaluation, &elsewhere);
-        parts.extend(moved);
+        parts.extend(others);
         Ok(ReadReply { parts, evaluated, ..reply })
+    }
+
+    /// Other shards that hold samples of some of these hosts.
+    fn elsewhere(&self, hosts: &[HostId]) -> Vec<(ShardNumber, HostId)> {
+        let others = |host: &HostId| {
+            let others = self.moves.get(*host).map(Whereabouts::others).unwrap_or_default();
+            let host = *host;
+            others.into_iter().filter(|shard| *shard != self.number).map(move |shard| (shard, host))
+        };
+        hosts.iter().flat_map(others).collect()
     }
 
     /// The blocks that a read needs, day by day of the resolution that answers it, and the coarsest of them. `in_log`
@@ -105,7 +113,8 @@ impl<S: Sql> Shard<S> {
         let mut found = Vec::new();
         for host in &read.hosts {
             let sealed = series_registry::of_host(&self.sql, *host, &mut instance.inflater)?;
-            let in_log = self.read_log(*host, read, instance)?.into_iter().filter_map(|entry| {
+            let in_log = self.read_log(*host, read, &mut Vec::new(), instance)?;
+            let in_log = in_log.into_iter().filter_map(|entry| {
                 let (first, last) = (entry.samples.first()?.time.hour(), entry.samples.last()?.time.hour());
                 Some(SeriesSpan { series: entry.series, first, last })
             });
@@ -127,39 +136,79 @@ impl<S: Sql> Shard<S> {
             .map_err(|error| ShardError::Corrupt(format!("block {}: {error}", block.key)))
     }
 
-    /// What the log has: out of the head, which is built if it fits, else piece by piece. What does not decode is passed over.
+    /// What the log has: out of the head, which is built if it fits, else piece by piece. What does not decode fails the
+    /// read, or is a warning where the read allows that.
     fn read_log(
         &mut self,
         host: HostId,
         read: &Read,
+        warnings: &mut Vec<String>,
         instance: &mut Instance,
     ) -> Result<Vec<SeriesSamples>, ShardError> {
-        if let Some(head) = instance.heads.get(self.number, host) {
+        let Instance { heads, inflater, dictionaries, .. } = instance;
+        // Rows that may be of anybody.
+        pass_over(self.wal.unreadable().iter().map(ToString::to_string), read, warnings)?;
+        if let Some(head) = heads.get(self.number, host) {
+            pass_over(head.missing().iter().cloned(), read, warnings)?;
             return Ok(head.select(read));
         }
-        let bytes_max = instance.heads.bytes_max();
-        let (mut decoding, _) = instance.decoding();
+        let bytes_max = heads.bytes_max();
+        let mut decoding = Decoding { inflater, dictionaries };
         let mut head = HostHead::default();
         let unreadable = self.wal.for_each_of_host(&self.sql, host, &mut decoding, &mut |samples| {
             head.insert(samples);
+            heads.make_room_for(head.bytes());
             if head.bytes() > bytes_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         self.complaints.extend(unreadable.iter().map(ToString::to_string));
         if head.bytes() <= bytes_max {
-            let found = head.select(read);
-            instance.heads.keep(self.number, host, head);
+            head.note_missing(&unreadable);
+            let (found, missing) = (head.select(read), head.missing().to_vec());
+            heads.keep(self.number, host, head);
+            pass_over(missing.into_iter(), read, warnings)?;
             return Ok(found);
         }
+        // Only one of the two is in memory.
+        drop(head);
         let mut found = HostHead::default();
-        self.wal.for_each_of_host(&self.sql, host, &mut decoding, &mut |samples| {
+        let unreadable = self.wal.for_each_of_host(&self.sql, host, &mut decoding, &mut |samples| {
             found.insert(select(samples, read));
             if found.bytes() > bytes_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         if found.bytes() > bytes_max {
             return Err(TooManySamples.into());
         }
-        Ok(found.select(read))
+        found.note_missing(&unreadable);
+        pass_over(found.missing().iter().cloned(), read, warnings)?;
+        Ok(found.into_series().collect())
     }
+}
+
+/// Pieces that are missing fail a read, unless it is content with what there is.
+fn pass_over(
+    missing: impl Iterator<Item = String>,
+    read: &Read,
+    warnings: &mut Vec<String>,
+) -> Result<(), ShardError> {
+    let mut missing = missing.peekable();
+    match missing.next_if(|_| !read.is_partial) {
+        Some(first) => Err(ShardError::Corrupt(first)),
+        None => {
+            warnings.extend(missing);
+            Ok(())
+        }
+    }
+}
+
+/// The spans of time of which samples of the log and of local blocks are not all there is: first and last instant.
+fn not_evaluated(blocks: &[BlockEntry]) -> Vec<(TimestampMs, TimestampMs)> {
+    let others =
+        blocks.iter().filter(|block| block.place == Place::R2 || block.resolution != Resolution::Raw);
+    // A rollup lasts longer than its first instant.
+    let last = |block: &BlockEntry| {
+        block.max.plus_ms(block.resolution.step_ms().map_or(0, |step| step.saturating_sub(1)))
+    };
+    others.map(|block| (block.min, last(block))).collect()
 }
 
 /// What there is of each day.
@@ -188,21 +237,22 @@ fn stocks(blocks: &[BlockEntry], in_log: &[Part], evaluation: &Evaluation) -> BT
     stocks
 }
 
-/// Parts, bounded by their samples.
+/// Parts, bounded in memory.
 #[derive(Default)]
 struct Found {
     parts: Vec<Part>,
-    samples: usize,
+    /// As so many samples.
+    held: usize,
 }
 
 impl Found {
     fn add(&mut self, part: Part) -> Result<(), TooManySamples> {
-        let count = part.series.iter().map(|entry| entry.samples.len()).fold(0, usize::saturating_add);
-        self.samples = self.samples.saturating_add(count);
-        if self.samples > QUERY_SAMPLES_MAX {
+        let held = part.series.iter().map(|entry| entry.samples.len().saturating_add(SERIES_SAMPLES));
+        self.held = held.fold(self.held, usize::saturating_add);
+        if self.held > QUERY_SAMPLES_MAX {
             return Err(TooManySamples);
         }
-        if count > 0 {
+        if !part.series.is_empty() {
             self.parts.push(part);
         }
         Ok(())
@@ -212,5 +262,28 @@ impl Found {
 impl From<TooManySamples> for ShardError {
     fn from(TooManySamples: TooManySamples) -> Self {
         Self::TooManySamples(QUERY_SAMPLES_MAX as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use edgewatch_shared::{Labels, Sample, Series};
+
+    #[test]
+    fn what_is_found_is_bounded_by_its_samples_and_its_series() {
+        let part = |samples: usize| {
+            let series = Series { name: "load_1m".into(), labels: Labels::new() };
+            let samples = vec![Sample { time: TimestampMs(0), value: 0.0 }; samples];
+            let series = vec![SeriesSamples { series, samples }];
+            Part { rank: 1, resolution: Resolution::Raw, host: HostId::new(0, [1; 14]), series }
+        };
+        let fits = QUERY_SAMPLES_MAX - 2 * SERIES_SAMPLES;
+        let add = |counts: [usize; 2]| {
+            let mut found = Found::default();
+            counts.into_iter().try_for_each(|count| found.add(part(count)))
+        };
+        assert_eq!(add([fits - 1, 1]), Ok(()));
+        assert_eq!(add([fits, 1]), Err(TooManySamples));
     }
 }

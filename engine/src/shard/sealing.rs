@@ -37,7 +37,7 @@ impl<S: Sql> Shard<S> {
             if self.working.compaction.is_none() {
                 block_index::drop_unlisted_data(&self.sql)?;
             }
-            self.working.seal = Some(Seal::begin(&self.sql, &self.wal, self.number, partition)?);
+            self.working.seal = Some(Seal::begin(&self.sql, self.number, partition)?);
             return Ok(Task::Again);
         };
         if seal.is_complete() {

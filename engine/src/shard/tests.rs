@@ -28,6 +28,7 @@ mod compactions;
 mod moves;
 mod pushes;
 mod quotas;
+mod readings;
 mod rebuildings;
 mod retentions;
 mod rollups;

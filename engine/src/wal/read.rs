@@ -70,7 +70,7 @@ impl Wal {
         for hour in &self.partitions {
             let places = match self.index.places(host, *hour) {
                 Some(places) => places,
-                None => self.look_for(sql, host, *hour)?,
+                None => look_for(sql, host, *hour)?,
             };
             unreadable.extend(self.samples(sql, host, &places, decoding, &mut |samples| {
                 goes_on = each(samples);
@@ -92,11 +92,6 @@ impl Wal {
         let row = sql.exec(&select, &[Value::Integer(unreadable.seq)])?.into_iter().next();
         let row = row.unwrap_or_default().into_iter().map(Value::blob).collect::<Result<Vec<_>, _>>()?;
         Ok(row.concat())
-    }
-
-    fn look_for(&self, sql: &impl Sql, host: HostId, hour: Hour) -> Result<Vec<Place>, SqlError> {
-        let pushes = self.pushes(sql, hour)?.pushes.into_iter();
-        Ok(pushes.filter(|push| push.keys.host == host).map(|push| push.place).collect())
     }
 
     /// Hands the samples at some places of one host to `each`, several pushes at a time, in the order of the places.
@@ -135,6 +130,16 @@ impl Wal {
         }
         Ok(unreadable)
     }
+}
+
+fn look_for(sql: &impl Sql, host: HostId, hour: Hour) -> Result<Vec<Place>, SqlError> {
+    let mut places = Vec::new();
+    Wal::for_each_push(sql, hour, &mut |push| {
+        if push.keys.host == host {
+            places.push(push.place);
+        }
+    })?;
+    Ok(places)
 }
 
 /// Places of one partition each, as many as a statement may read.

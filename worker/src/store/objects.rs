@@ -67,7 +67,8 @@ impl Opened {
         asked: &Read,
     ) -> Result<Option<Part>, ApiError> {
         let chunk = range.chunk(entry, bytes).ok_or_else(|| corrupt(&self.object, "it was cut"))?;
-        instance::with(|instance| read_chunk(entry, chunk, self.object.rank, asked, &mut instance.inflater))
+        let of_block = (self.object.rank, self.index.resolution());
+        instance::with(|instance| read_chunk(entry, chunk, of_block, asked, &mut instance.inflater))
             .map_err(|error| corrupt(&self.object, error))
     }
 }

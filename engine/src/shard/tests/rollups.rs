@@ -143,3 +143,59 @@ fn where_samples_are_gone_the_finest_rollups_answer() {
     world.run_due(gone.plus_ms(4 * DAY_MS));
     assert_eq!(sum(&mut world, Bucket::Minute).2, Resolution::Hour);
 }
+
+#[test]
+fn what_is_sent_again_after_samples_were_deleted_is_there_once() {
+    for with_r2 in [false, true] {
+        let mut world = pushed(with_r2);
+        world.retention =
+            RetentionSettings { raw_days: Some(2), five_minute_days: Some(50), hour_days: None };
+        world.shard.set_retention(world.retention).unwrap();
+        world.run_due(night());
+        let gone = HOUR.day().end().plus_ms(2 * DAY_MS);
+        world.run_due(gone.plus_ms(2 * HOUR_MS));
+        let gauge = |world: &mut World, aggregate| -> Vec<(Points, Resolution)> {
+            let buckets = [Bucket::Minute, Bucket::FiveMinutes, Bucket::Hour, Bucket::Day];
+            buckets.map(|bucket| answer(world, "load_1m", &asked(bucket, None), aggregate)).to_vec()
+        };
+        let sum_of = |answers: &[(Points, Resolution)]| -> Vec<f64> {
+            answers.iter().map(|(points, _)| points.iter().map(|(_, value)| *value).sum()).collect()
+        };
+        let counter = |world: &mut World| {
+            let evaluation = asked(Bucket::Hour, Some("net_receive_bytes_total"));
+            answer(world, "net_receive_bytes_total", &evaluation, Aggregate::Sum).0
+        };
+        let rolled_up =
+            (gauge(&mut world, Aggregate::Count), gauge(&mut world, Aggregate::Sum), counter(&mut world));
+        assert_eq!(sum_of(&rolled_up.0), [2_700.0; 4]);
+
+        // A little of a bucket: what was rolled up is fuller.
+        let again = gone.plus_ms(3 * HOUR_MS);
+        world.push_from(1, at(5 * MINUTE_MS), 10, again);
+        assert_eq!(sum_of(&gauge(&mut world, Aggregate::Count)), [2_700.0; 4], "with R2: {with_r2}");
+        // Two hours of three, and all of it.
+        for (parts, later_ms) in [(0..6, 0), (0..9, 60_000)] {
+            for part in parts {
+                let start = at(part / 3 * HOUR_MS + part % 3 * 5 * MINUTE_MS);
+                for name in ["load_1m", "net_receive_bytes_total"] {
+                    let sender = Sender::Host { id: host(1), claimed: None };
+                    world.push_named(name, sender, start, 300, again.plus_ms(later_ms)).unwrap();
+                }
+            }
+            let counts = gauge(&mut world, Aggregate::Count);
+            assert_eq!(sum_of(&counts), [2_700.0; 4], "in the log, with R2: {with_r2}");
+            assert_eq!(sum_of(&gauge(&mut world, Aggregate::Sum)), sum_of(&rolled_up.1));
+            assert_eq!(counter(&mut world), rolled_up.2);
+        }
+        world.seal(again.plus_ms(2 * HOUR_MS));
+        assert_eq!(sum_of(&gauge(&mut world, Aggregate::Count)), [2_700.0; 4], "sealed, with R2: {with_r2}");
+        assert_eq!(counter(&mut world), rolled_up.2);
+        world.run_due(again.day().end().plus_ms(5 * HOUR_MS));
+        assert_eq!(
+            sum_of(&gauge(&mut world, Aggregate::Count)),
+            [2_700.0; 4],
+            "compacted, with R2: {with_r2}"
+        );
+        assert_eq!(counter(&mut world), rolled_up.2);
+    }
+}
