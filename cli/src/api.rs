@@ -1,10 +1,27 @@
 //! Calls to the Worker: address and token from the environment, errors as the Worker words them.
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use edgewatch_shared::wire::ErrorBody;
 use serde::{Serialize, de::DeserializeOwned};
-use std::{io::Write, time::Duration};
+use std::{fmt, io::Write, time::Duration};
 use ureq::{Agent, Body, http::Response};
+
+/// What may be asked again later.
+#[derive(Debug)]
+pub struct Unavailable {
+    /// As the Worker words it.
+    pub message: String,
+    /// When to ask again.
+    pub retry_after: Duration,
+}
+
+impl std::error::Error for Unavailable {}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
 
 /// A Worker, and who asks it.
 pub struct Api {
@@ -58,9 +75,9 @@ impl Api {
     }
 
     /// `POST path` with a body that is compressed with zstd, and a JSON reply.
-    pub fn send<T: DeserializeOwned>(&self, path: &str, body: Vec<u8>) -> Result<T> {
+    pub fn send<T: DeserializeOwned>(&self, path: &str, body: &[u8]) -> Result<T> {
         let request = self.agent.post(format!("{}{path}", self.url)).header("Content-Encoding", "zstd");
-        let mut response = checked(self.authorized(request).send(&body[..])?)?;
+        let mut response = checked(self.authorized(request).send(body)?)?;
         Ok(response.body_mut().read_json()?)
     }
 
@@ -100,9 +117,17 @@ fn checked(mut response: Response<Body>) -> Result<Response<Body>> {
     if status.is_success() {
         return Ok(response);
     }
+    let retry_after =
+        response.headers().get("Retry-After").and_then(|value| value.to_str().ok()?.parse().ok());
     let text = response.body_mut().read_to_string().unwrap_or_default();
-    match serde_json::from_str::<ErrorBody>(&text) {
-        Ok(body) => Err(anyhow!("{} ({status}, {})", body.error.message, body.error.code.as_str())),
-        Err(_) => bail!("the Worker answered {status}: {}", text.chars().take(300).collect::<String>()),
+    let message = match serde_json::from_str::<ErrorBody>(&text) {
+        Ok(body) => format!("{} ({status}, {})", body.error.message, body.error.code.as_str()),
+        Err(_) => format!("the Worker answered {status}: {}", text.chars().take(300).collect::<String>()),
+    };
+    match retry_after {
+        Some(seconds) if status == 503 => {
+            Err(Unavailable { message, retry_after: Duration::from_secs(seconds) }.into())
+        }
+        _ => bail!(message),
     }
 }

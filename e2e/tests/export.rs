@@ -11,7 +11,7 @@ use edgewatch_e2e::{
 };
 use edgewatch_shared::{
     ErrorCode, HostId, Labels, Sample, Series, TimestampMs,
-    limits::{DAY_MS, EXPORT_DAYS_MAX, HOUR_MS, SAMPLE_AGE_MS_MAX},
+    limits::{DAY_MS, EXPORT_DAYS_MAX, HOST_SERIES_MAX, HOUR_MS, SAMPLE_AGE_MS_MAX},
     token::Scope,
     wire::export::{ExportLine, ImportReply},
 };
@@ -139,6 +139,44 @@ fn whose_key_was_revoked_may_not_push_where_its_samples_are_imported() {
     // Its name is free: enrolled again, it goes on with a key of its own.
     let again = other.enroll("leaked");
     other.push_as(&again, &[sample("load_1m", hour.plus_ms(1_000), 2.0)]);
+}
+
+#[test]
+fn the_history_of_a_host_may_have_more_series_than_it_may_send() {
+    let server = Edgewatch::start("export-churn");
+    let api = server.client();
+    let host = api.enroll("churning");
+    let lines = |time: TimestampMs, from: usize| -> String {
+        let line = |at: usize| {
+            line(host.host_id, "churning", &[(time, 1.0)]).replace("load_1m", &format!("app_{at}"))
+        };
+        (from..from + HOST_SERIES_MAX).map(line).collect()
+    };
+    let hour = api.now().plus_ms(-2 * HOUR_MS);
+    for from in [0, HOST_SERIES_MAX] {
+        let reply: ImportReply = import(api, Scope::Admin, &lines(hour, from)).expect(200).json();
+        assert_eq!(reply.imported, HOST_SERIES_MAX as u64);
+    }
+    // What it sends now counts.
+    import(api, Scope::Admin, &lines(api.now(), 0)).expect(200);
+    let further = import(api, Scope::Admin, &lines(api.now(), 1));
+    assert_eq!(further.refusal(), (422, ErrorCode::SeriesLimit));
+}
+
+#[test]
+fn refused_imports_and_their_refused_samples_are_counted() {
+    let server = Edgewatch::start("export-counted");
+    let api = server.client();
+    let (name, now) = ("named".parse().unwrap(), api.now());
+    let old = now.plus_ms(-SAMPLE_AGE_MS_MAX - HOUR_MS);
+    let named = line(HostId::of_name(&name), "named", &[(old, 1.0), (now, 2.0)]);
+    import(api, Scope::Push, &named).expect(200);
+    import(api, Scope::Push, &line(HostId::of_name(&name), "named", &[(old, 1.0)])).expect(200);
+    import(api, Scope::Push, "{}").expect(400);
+    import(api, Scope::Read, &named).expect(403);
+    let scrape = api.scrape();
+    let refused = ["outside_window", "malformed", "unauthorized"].map(|reason| scrape.refused(reason));
+    assert_eq!(refused, [2.0, 1.0, 1.0]);
 }
 
 #[test]

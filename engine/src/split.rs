@@ -16,13 +16,22 @@ use edgewatch_shared::{
     series::SeriesSamples,
     wire::push::{DictionaryId, decode_columns, encode_columns, encode_series},
 };
-use std::{collections::BTreeMap, rc::Rc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 /// The shard of a series.
 fn shard_of(series: Fingerprint, shards: &[ShardNumber]) -> Option<ShardNumber> {
     let count = u64::try_from(shards.len()).ok()?;
     let at = usize::try_from(series.checked_rem(count)?).ok()?;
     shards.get(at).copied()
+}
+
+/// Which part of a host's series each of these shards has, of how many.
+pub fn parts_of_series(shards: &[ShardNumber]) -> Vec<(ShardNumber, String)> {
+    let part = |(at, shard): (usize, &ShardNumber)| (*shard, format!("{at}/{}", shards.len()));
+    shards.iter().enumerate().map(part).collect()
 }
 
 /// The parts of a push, by shard; a shard without any of its samples gets none. A push that names a series list which
@@ -63,12 +72,14 @@ fn parts_of_named(
         }
     }
     let mut payloads = Payloads::new();
+    let active: BTreeSet<Fingerprint> = batch.series.iter().copied().collect();
     for (shard, series) in by_shard {
         let headlines = Headlines::of(series.iter().map(|entry| &entry.series));
+        let fingerprints = series.iter().map(|entry| fingerprint(&entry.series));
         let newest = headlines.values(|at| Some(series.get(at)?.samples.last()?.value));
         let named = Named {
             samples: count(series.iter().map(|entry| entry.samples.len())),
-            series: series.iter().map(|entry| fingerprint(&entry.series)).collect(),
+            series: fingerprints.filter(|fingerprint| active.contains(fingerprint)).collect(),
             newest: if batch.newest.is_empty() { Vec::new() } else { newest },
             frame: frame::encode_series(&series, &mut instance.deflater).map_err(|error| corrupt(&error))?,
         };

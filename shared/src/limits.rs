@@ -6,6 +6,10 @@ pub const BODY_BYTES_MAX: usize = 1 << 20;
 pub const BODY_DECOMPRESSED_BYTES_MAX: usize = 8 << 20;
 /// Samples in one batch. Reason: bounds what one push can cost; an agent's minute is 240 to 6,000.
 pub const BATCH_SAMPLES_MAX: usize = 10_000;
+/// Samples in one import. Reason: 16 bytes each, and as much again for their order; a command line's request has 130,000.
+pub const IMPORT_SAMPLES_MAX: usize = 200_000;
+/// Lines in one import. Reason: a line is a series of its own, of some 700 bytes in memory.
+pub const IMPORT_LINES_MAX: usize = 32_768;
 /// Readings in one compact push. Reason: each has a sample, or is nothing to push.
 pub const BATCH_READINGS_MAX: u64 = BATCH_SAMPLES_MAX as u64;
 /// Bytes of the names and labels of a series list in a compact push, before shared beginnings are left out. Reason:
@@ -33,6 +37,9 @@ pub const SAMPLE_AGE_MS_MAX: i64 = 8 * DAY_MS;
 pub const SAMPLE_AHEAD_MS_MAX: i64 = 5 * MINUTE_MS;
 /// Active series of one host. Reason: an agent sends 60 to 500; beyond lies a label with unbounded values.
 pub const HOST_SERIES_MAX: usize = 5_000;
+/// Ms since its newest sample beyond which a series that an administrator imports is no active one. Reason: it is told from
+/// those that hosts send by what they sent within the last hour.
+pub const IMPORT_ACTIVE_MS: i64 = HOUR_MS;
 /// Series of one host that are listed, those of the past included. Reason: twice what it may have at a time fits a row.
 pub const REGISTRY_SERIES_MAX: usize = 2 * HOST_SERIES_MAX;
 /// Series of all hosts of one shard; at the limit new ones are refused, known ones go on. Reason: with all their names
@@ -136,6 +143,7 @@ const _: () = {
     assert!(BODY_BYTES_MAX < ROW_BYTES_MAX);
     assert!(QUERY_SAMPLES_MAX * 16 <= HEADS_BYTES_MAX);
     assert!(BATCH_SAMPLES_MAX <= QUERY_SAMPLES_MAX);
+    assert!(BATCH_SAMPLES_MAX <= IMPORT_SAMPLES_MAX && IMPORT_SAMPLES_MAX <= QUERY_SAMPLES_MAX);
     assert!(QUERY_SAMPLES_MAX as u64 <= QUERY_READ_SAMPLES_MAX);
     assert!(2 * QUERY_OBJECTS_MAX < 1_000);
     assert!(SHARD_SERIES_MAX * (SERIES_MEMORY_BYTES + 16) <= HEADS_BYTES_MAX);

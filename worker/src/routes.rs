@@ -114,7 +114,7 @@ impl Route {
 
     /// Whether it takes telemetry, so that its refusals are counted by reason.
     pub fn is_push(&self) -> bool {
-        self.access == Access::Push
+        self.access == Access::Push || self.endpoint == Endpoint::Import
     }
 }
 

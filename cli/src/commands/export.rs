@@ -2,7 +2,11 @@
 
 use crate::api::Api;
 use anyhow::{Context, Result, bail};
-use edgewatch_shared::{TimestampMs, limits::DAY_MS, wire::HostsReply};
+use edgewatch_shared::{
+    TimestampMs,
+    limits::DAY_MS,
+    wire::{HostEntry, HostsReply},
+};
 use lexopt::{
     Arg::{Long, Value},
     Parser, ValueExt,
@@ -31,16 +35,7 @@ pub fn run(arguments: Parser) -> Result<()> {
         Some(file) => Box::new(File::create(file).with_context(|| format!("creating {file}"))?),
         None => Box::new(stdout().lock()),
     };
-    let mut hosts: Vec<_> = api.get::<HostsReply>("/api/v1/hosts", &[])?.hosts;
-    hosts.sort_by_key(|host| host.id);
-    let is_wanted = |wanted: &String, name: &str, id: &str| wanted == name || wanted == id;
-    hosts.retain(|host| {
-        wish.host.as_ref().is_none_or(|wanted| is_wanted(wanted, &host.name, &host.id.to_string()))
-    });
-    if hosts.is_empty() {
-        bail!("there is no such host");
-    }
-    for host in hosts {
+    for host in wanted(api.get("/api/v1/hosts", &[])?, wish.host.as_deref())? {
         for (from, to) in days(from, to) {
             let time = [("from", from), ("to", to)].map(|(key, time)| (key.to_owned(), time.0.to_string()));
             let parameters =
@@ -50,6 +45,20 @@ pub fn run(arguments: Parser) -> Result<()> {
         }
     }
     out.flush().context("writing")
+}
+
+/// The hosts that are exported. A listing that may lack some is no base for a copy of all.
+fn wanted(listing: HostsReply, host: Option<&str>) -> Result<Vec<HostEntry>> {
+    let HostsReply { mut hosts, warnings } = listing;
+    hosts.sort_by_key(|host| host.id);
+    hosts.retain(|listed| host.is_none_or(|wanted| wanted == listed.name || wanted == listed.id.to_string()));
+    if !warnings.is_empty() && (host.is_none() || hosts.is_empty()) {
+        bail!("hosts may be missing, so nothing is exported: {}", warnings.join("; "));
+    }
+    if hosts.is_empty() {
+        bail!("there is no such host");
+    }
+    Ok(hosts)
 }
 
 fn read(mut arguments: Parser) -> Result<Wish> {
@@ -100,6 +109,24 @@ mod tests {
         let days: Vec<_> =
             days(TimestampMs(5), TimestampMs(2 * DAY_MS)).iter().map(|(a, b)| (a.0, b.0)).collect();
         assert_eq!(days, [(5, DAY_MS - 1), (DAY_MS, 2 * DAY_MS - 1), (2 * DAY_MS, 2 * DAY_MS)]);
+    }
+
+    #[test]
+    fn a_listing_that_may_lack_hosts_is_not_exported_whole() {
+        let listing = |warnings: &[&str]| {
+            let host = r#"{"id":"0000a3c1-7e5d-8f00-9c1b-2f4e6a8b0c1d","name":"a","status":"ok","last_seen":null,
+                "revoked":false,"facts":{},"tags":[],"newest":{}}"#;
+            let hosts = vec![serde_json::from_str(host).unwrap()];
+            HostsReply { hosts, warnings: warnings.iter().map(ToString::to_string).collect() }
+        };
+        let count = |warnings: &[&str], host| wanted(listing(warnings), host).map(|hosts| hosts.len()).ok();
+        assert_eq!(
+            (count(&[], None), count(&[], Some("a")), count(&[], Some("b"))),
+            (Some(1), Some(1), None)
+        );
+        assert_eq!((count(&["!"], None), count(&["!"], Some("a"))), (None, Some(1)));
+        let error = wanted(listing(&["shard 3 did not answer"]), Some("b")).unwrap_err();
+        assert!(error.to_string().contains("shard 3"), "{error}");
     }
 
     #[test]

@@ -1,17 +1,21 @@
 //! `edgewatch import`: lines that an export wrote go to a Worker, a megabyte or so at a time.
 
-use crate::api::Api;
+use crate::api::{Api, Unavailable};
 use anyhow::{Context, Result, bail};
 use edgewatch_shared::{limits::BODY_BYTES_MAX, wire::export::ImportReply};
 use lexopt::{Arg::Value, Parser, ValueExt};
 use std::{
     fs::File,
     io::{BufRead, BufReader, Read, stdin},
+    thread,
+    time::Duration,
 };
 
 /// Bytes of lines in one request: far below what a Worker decompresses, and about 100,000 samples.
 const REQUEST_BYTES: usize = 2 << 20;
 const ZSTD_LEVEL: i32 = 3;
+/// How long a request is tried again: a quota that is used up is there again after midnight UTC.
+const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Sends a file, or the standard input.
 pub fn run(mut arguments: Parser) -> Result<()> {
@@ -29,13 +33,38 @@ pub fn run(mut arguments: Parser) -> Result<()> {
     };
     let mut total = ImportReply::default();
     for_each_request(input, &mut |body| {
-        let reply: ImportReply = api.send("/api/v1/import", body)?;
+        let reply = patiently(&mut || api.send("/api/v1/import", &body), &mut |error, wait| {
+            eprintln!("{error}; going on in {} s", wait.as_secs());
+            thread::sleep(wait);
+        })?;
         total.imported += reply.imported;
         total.refused += reply.refused;
         Ok(())
     })?;
     println!("{} samples imported, {} refused for their age", total.imported, total.refused);
     Ok(())
+}
+
+/// Sends until it is taken: for as long as the Worker says when to try again, up to a day.
+fn patiently(
+    send: &mut dyn FnMut() -> Result<ImportReply>,
+    wait: &mut dyn FnMut(&Unavailable, Duration),
+) -> Result<ImportReply> {
+    let mut waited = Duration::ZERO;
+    loop {
+        let error = match send() {
+            Ok(reply) => return Ok(reply),
+            Err(error) => error,
+        };
+        let Some(unavailable) = error.downcast_ref::<Unavailable>().filter(|_| waited < WAIT_MAX) else {
+            return Err(
+                error.context("what was imported until here is there once, whenever it is sent again")
+            );
+        };
+        let pause = unavailable.retry_after.max(Duration::from_secs(1));
+        wait(unavailable, pause);
+        waited += pause;
+    }
 }
 
 /// Hands out compressed bodies of whole lines.
@@ -106,6 +135,25 @@ mod tests {
         assert_eq!(sent.concat(), text.repeat(2));
         assert!(sent.iter().all(|body| body.ends_with(b"\n") && body.len() <= REQUEST_BYTES));
         assert_eq!(requests(b""), Vec::<Vec<u8>>::new());
+    }
+
+    #[test]
+    fn what_the_worker_cannot_take_now_is_sent_again_when_it_says() {
+        let unavailable =
+            |seconds| Unavailable { message: "later".to_owned(), retry_after: Duration::from_secs(seconds) };
+        let reply = ImportReply { imported: 7, refused: 0 };
+        let mut answers = vec![Ok(reply), Err(unavailable(900).into()), Err(unavailable(0).into())];
+        let mut waits = Vec::new();
+        let sent = patiently(&mut || answers.pop().unwrap(), &mut |_, wait| waits.push(wait.as_secs()));
+        assert_eq!((sent.unwrap(), waits), (reply, vec![1, 900]));
+
+        let mut waits = Vec::new();
+        let refused = patiently(&mut || bail!("no"), &mut |_, wait| waits.push(wait));
+        assert!(refused.is_err() && waits.is_empty());
+        let mut waited = Duration::ZERO;
+        let given_up = patiently(&mut || Err(unavailable(900).into()), &mut |_, wait| waited += wait);
+        assert!(given_up.is_err());
+        assert_eq!(waited, WAIT_MAX);
     }
 
     #[test]

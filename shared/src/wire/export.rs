@@ -3,10 +3,15 @@
 
 use crate::{
     host::HostId,
+    limits::IMPORT_SAMPLES_MAX,
     series::{Labels, Sample, Series},
     time::TimestampMs,
 };
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{IgnoredAny, SeqAccess, Visitor},
+};
+use std::{fmt, marker::PhantomData};
 
 /// The key that a series' name stands under in [`ExportLine::metric`].
 pub const NAME_KEY: &str = "__name__";
@@ -25,9 +30,36 @@ pub struct ExportLine {
     /// The series' labels, with its name and its host's name among them.
     pub metric: Labels,
     /// As many as there are timestamps, each printed with as few digits as give it back to the last bit.
+    #[serde(deserialize_with = "bounded")]
     pub values: Vec<f64>,
     /// Milliseconds since the epoch.
+    #[serde(deserialize_with = "bounded")]
     pub timestamps: Vec<i64>,
+}
+
+/// Reads one more than [`IMPORT_SAMPLES_MAX`] at the most, by which whoever counts sees that there are too many.
+fn bounded<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    deserializer.deserialize_seq(Bounded(PhantomData))
+}
+
+struct Bounded<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Bounded<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of numbers")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+        let mut numbers = Vec::new();
+        while numbers.len() <= IMPORT_SAMPLES_MAX {
+            let Some(number) = list.next_element()? else { return Ok(numbers) };
+            numbers.push(number);
+        }
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(numbers)
+    }
 }
 
 /// Whose samples a line has, of which series, and the samples.
@@ -131,6 +163,19 @@ mod tests {
                 samples.iter().map(|sample| (sample.time, sample.value.to_bits())).collect()
             };
             prop_assert_eq!(bits(&reread(&samples)), bits(&samples));
+        }
+    }
+
+    #[test]
+    fn of_a_list_no_more_is_read_than_shows_that_it_is_too_long() {
+        let read = |count: usize| {
+            let numbers = vec!["0"; count].join(",");
+            let line = format!(r#"{{"metric":{{}},"values":[{numbers}],"timestamps":[]}}"#);
+            serde_json::from_str::<ExportLine>(&line).unwrap().values.len()
+        };
+        assert_eq!(read(IMPORT_SAMPLES_MAX), IMPORT_SAMPLES_MAX);
+        for count in [IMPORT_SAMPLES_MAX + 1, IMPORT_SAMPLES_MAX + 1_000] {
+            assert_eq!(read(count), IMPORT_SAMPLES_MAX + 1);
         }
     }
 

@@ -1,13 +1,17 @@
 //! `POST /api/v1/import`: lines that an export wrote become batches like any other.
 
 use super::{Ask, metrics::named};
-use crate::{api_error::ApiError, auth::Caller, reply::Reply, store::pushes};
+use crate::{api_error::ApiError, auth::Caller, counting, reply::Reply, store::pushes};
 use edgewatch_engine::{
     call::{Named, Payload, Push, Sender, Way},
+    counters::Counter,
     registry::HostState,
+    series_limit::{Fingerprint, fingerprint},
 };
 use edgewatch_shared::{
-    ErrorCode, HostId,
+    Batch, ErrorCode, HostId, RefusalReason, TimestampMs,
+    limits::{IMPORT_ACTIVE_MS, IMPORT_LINES_MAX, IMPORT_SAMPLES_MAX},
+    series::SeriesSamples,
     token::Scope,
     validate::{ImportWindow, Imported, validate_import},
     wire::export::{ExportLine, ImportReply},
@@ -20,10 +24,14 @@ pub async fn import(ask: Ask<'_>) -> Result<Reply, ApiError> {
     let is_admin = matches!(&ask.caller, Caller::Holder(claims) if claims.allows(Scope::Admin));
     let window = if is_admin { ImportWindow::AsKept } else { ImportWindow::AsPushed };
     let (batches, outside) = validate_import(lines, window, ask.now)?;
+    counting::add(Counter::Refused(RefusalReason::OutsideWindow), outside as u64);
     let mut reply = ImportReply { imported: 0, refused: outside as u64 };
     let senders: Vec<_> = batches.iter().map(|batch| sender(batch, is_admin)).collect::<Result<_, _>>()?;
     for (batch, sender) in batches.iter().zip(senders) {
-        let payload = Named { newest: Vec::new(), ..named(&batch.batch)? };
+        let mut payload = Named { newest: Vec::new(), ..named(&batch.batch)? };
+        if is_admin {
+            payload.series = active(&batch.batch, ask.now);
+        }
         let push = Push {
             sender,
             facts: None,
@@ -37,14 +45,30 @@ pub async fn import(ask: Ask<'_>) -> Result<Reply, ApiError> {
     Ok(Reply::json(200, &reply))
 }
 
-/// Lines, but for empty ones.
+/// Series that a host still sends: its history may have any number of others.
+fn active(batch: &Batch, now: TimestampMs) -> Vec<Fingerprint> {
+    let oldest = now.plus_ms(IMPORT_ACTIVE_MS.saturating_neg());
+    let is_active = |entry: &&SeriesSamples| entry.samples.last().is_some_and(|newest| newest.time >= oldest);
+    batch.series().iter().filter(is_active).map(|entry| fingerprint(&entry.series)).collect()
+}
+
+/// Lines, but for empty ones, counted as they are read.
 fn lines(bytes: &[u8]) -> Result<Vec<ExportLine>, ApiError> {
-    let lines = bytes.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty());
-    let line = |(at, line): (usize, &[u8])| {
+    let mut lines = Vec::new();
+    let mut samples: usize = 0;
+    for (at, text) in bytes.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty()) {
         let malformed = |error| ApiError::new(ErrorCode::MalformedBody, format!("line {at}: {error}"));
-        serde_json::from_slice(line).map_err(malformed)
-    };
-    lines.map(line).collect()
+        let line: ExportLine = serde_json::from_slice(text).map_err(malformed)?;
+        samples = samples.saturating_add(line.values.len().max(line.timestamps.len()));
+        if samples > IMPORT_SAMPLES_MAX || lines.len() >= IMPORT_LINES_MAX {
+            let message = format!(
+                "an import has at most {IMPORT_SAMPLES_MAX} samples in {IMPORT_LINES_MAX} lines: split it"
+            );
+            return Err(ApiError::new(ErrorCode::TooManySamples, message));
+        }
+        lines.push(line);
+    }
+    Ok(lines)
 }
 
 /// An administrator writes to any host; whoever may push by name writes to hosts that are known by their name only.
@@ -63,4 +87,47 @@ fn sender(batch: &Imported, is_admin: bool) -> Result<Sender, ApiError> {
     }
     let message = format!("host {id} is enrolled: to import its samples needs a token with scope admin");
     Err(ApiError::new(ErrorCode::ForbiddenScope, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(lines_of: &[&str]) -> Option<ErrorCode> {
+        lines(lines_of.concat().as_bytes()).err().map(|error| error.code())
+    }
+
+    #[test]
+    fn an_import_has_so_many_samples_and_lines_and_not_one_more() {
+        let line = |values: usize, timestamps: usize| {
+            let numbers = |count: usize| vec!["0"; count].join(",");
+            let (values, timestamps) = (numbers(values), numbers(timestamps));
+            format!("{{\"metric\":{{}},\"values\":[{values}],\"timestamps\":[{timestamps}]}}\n")
+        };
+        let (half, one) = (line(IMPORT_SAMPLES_MAX / 2, IMPORT_SAMPLES_MAX / 2), line(1, 1));
+        let too_many = Some(ErrorCode::TooManySamples);
+        assert_eq!(refusal(&[&half, &half, "\n"]), None);
+        assert_eq!(refusal(&[&half, &half, &one]), too_many);
+        assert_eq!(refusal(&[&line(IMPORT_SAMPLES_MAX + 1, 0)]), too_many);
+        assert_eq!(refusal(&[&line(0, IMPORT_SAMPLES_MAX + 1)]), too_many);
+        let short = line(0, 0);
+        assert_eq!(refusal(&vec![short.as_str(); IMPORT_LINES_MAX]), None);
+        assert_eq!(refusal(&vec![short.as_str(); IMPORT_LINES_MAX + 1]), too_many);
+        assert_eq!(refusal(&["{\n"]), Some(ErrorCode::MalformedBody));
+    }
+
+    #[test]
+    fn only_what_was_sent_within_the_last_hour_is_active() {
+        let now = TimestampMs(1_800_000_000_000);
+        let name = "named".parse().unwrap();
+        let active_at = |age_ms: i64| {
+            let series = edgewatch_shared::Series { name: "load_1m".into(), labels: Default::default() };
+            let time = now.plus_ms(-age_ms);
+            let samples = [edgewatch_shared::Sample { time, value: 1.0 }];
+            let line = ExportLine::new(HostId::of_name(&name), "named", &series, &samples);
+            let (batches, _) = validate_import(vec![line], ImportWindow::AsKept, now).unwrap();
+            batches.iter().map(|batch| active(&batch.batch, now).len()).sum::<usize>()
+        };
+        assert_eq!((active_at(IMPORT_ACTIVE_MS), active_at(IMPORT_ACTIVE_MS + 1)), (1, 0));
+    }
 }
