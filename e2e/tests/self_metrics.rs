@@ -3,10 +3,14 @@
 use edgewatch_e2e::{
     client::{Client, Request},
     edgewatch::Edgewatch,
+    hooks::Faults,
     samples::{sample, steps},
     self_metrics::Scrape,
 };
-use edgewatch_shared::limits::{MINUTE_MS, SAMPLE_AGE_MS_MAX};
+use edgewatch_shared::{
+    ErrorCode,
+    limits::{MINUTE_MS, SAMPLE_AGE_MS_MAX},
+};
 use std::collections::BTreeSet;
 
 fn anonymous(api: &Client) -> Scrape {
@@ -65,6 +69,35 @@ fn who_has_no_token_cannot_make_us_write() {
     // The look before has cost its row, and this one has not been counted yet.
     let (shard_rows, _) = shown.rows_written();
     assert_eq!(api.scrape().rows_written().0, shard_rows + 1.0);
+}
+
+#[test]
+fn without_a_token_the_shards_are_asked_twice_a_minute_at_most() {
+    let server = Edgewatch::start("self-kept");
+    let api = server.client();
+    let now = api.now();
+    let ingested = |scrape: Scrape| scrape.get("edgewatch_samples_ingested_total");
+    api.push("pushed", &[sample("load_1m", now, 1.0)]);
+    assert_eq!(ingested(anonymous(api)), 1.0);
+    api.push("pushed", &[sample("load_1m", now.plus_ms(1), 1.0)]);
+    let calls = |api: &Client| api.scrape().get("edgewatch_object_requests_total");
+    let before = calls(api);
+    for _ in 0..20 {
+        assert_eq!(ingested(anonymous(api)), 1.0);
+    }
+    assert_eq!(calls(api) - before, 1.0, "its own");
+    assert_eq!(ingested(api.scrape()), 2.0, "a reader sees what is");
+    api.set_clock(30_000);
+    assert_eq!(ingested(anonymous(api)), 2.0);
+    // What does not answer is not asked again at once either.
+    api.set_clock(60_000);
+    api.set_faults(Faults { shard: Some(0), ..Faults::default() });
+    let anonymous = || api.send(Request::get("/metrics"));
+    assert_eq!(anonymous().refusal(), (503, ErrorCode::ShardUnavailable));
+    api.set_faults(Faults::default());
+    assert_eq!(anonymous().refusal(), (503, ErrorCode::ShardUnavailable));
+    api.set_clock(90_000);
+    anonymous().expect(200);
 }
 
 #[test]

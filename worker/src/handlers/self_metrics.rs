@@ -2,8 +2,8 @@
 //!
 //! Only what is durable is shown, so no counter jumps back. A scrape with a read
 //! token makes pending counts durable first (one row a shard); an anonymous one
-//! shows what was durable anyway, so that nobody can make us write. Nothing is kept
-//! from one scrape for the next: another instance might show an older one.
+//! shows what was durable anyway, so that nobody can make us write, and is kept for
+//! half a minute: another instance may show an older one, but none as old as that.
 
 use super::Ask;
 use crate::{
@@ -17,12 +17,48 @@ use edgewatch_engine::{
     call::{self, Request},
     counters::{Counter, Counters},
 };
-use edgewatch_shared::{HostId, RefusalReason, token::Scope};
-use std::{collections::BTreeSet, fmt::Write};
+use edgewatch_shared::{ErrorCode, HostId, RefusalReason, TimestampMs, token::Scope};
+use std::{cell::RefCell, collections::BTreeSet, fmt::Write};
+
+/// Milliseconds for which what is shown without a token is kept: a scrape asks every shard, and whoever has no token must
+/// not use up the day's requests.
+const CACHED_MS: i64 = 30_000;
+
+thread_local! {
+    /// What was shown last without a token, and when it was asked for; `None` if something did not answer.
+    static SHOWN: RefCell<Option<(TimestampMs, Option<String>)>> = const { RefCell::new(None) };
+}
+
+/// The counters of all shards, summed: for a reader as of now, for others at most 30 s old.
+pub async fn scrape(ask: Ask<'_>) -> Result<Reply, ApiError> {
+    if matches!(&ask.caller, Caller::Holder(claims) if claims.allows(Scope::Read)) {
+        return Ok(shown(sum(&ask, true).await?));
+    }
+    let is_fresh = |at: TimestampMs| (0..CACHED_MS).contains(&ask.now.ms_since(at));
+    match SHOWN.with_borrow(|shown| shown.clone()) {
+        Some((at, Some(text))) if is_fresh(at) => Ok(shown(text)),
+        Some((at, None)) if is_fresh(at) => {
+            let what = "a shard or the catalogue";
+            Err(ApiError::unavailable(
+                ErrorCode::ShardUnavailable,
+                what,
+                "when it was last asked for /metrics",
+            ))
+        }
+        _ => {
+            let text = sum(&ask, false).await;
+            SHOWN.set(Some((ask.now, text.as_ref().ok().cloned())));
+            Ok(shown(text?))
+        }
+    }
+}
+
+fn shown(text: String) -> Reply {
+    Reply::new(200, "text/plain; version=0.0.4; charset=utf-8", text)
+}
 
 /// Sums the counters of all shards; one that does not answer is an error, since a sum without it would jump back.
-pub async fn scrape(ask: Ask<'_>) -> Result<Reply, ApiError> {
-    let store = matches!(&ask.caller, Caller::Holder(claims) if claims.allows(Scope::Read));
+async fn sum(ask: &Ask<'_>, store: bool) -> Result<String, ApiError> {
     let mut numbers: BTreeSet<_> = Catalogue::open(ask.env).await?.shards().await?.into_iter().collect();
     numbers.insert(HostId::NAMED_SHARD);
     let mut totals = Counters::default();
@@ -33,7 +69,7 @@ pub async fn scrape(ask: Ask<'_>) -> Result<Reply, ApiError> {
             totals.merge(&counters);
         }
     }
-    Ok(Reply::new(200, "text/plain; version=0.0.4; charset=utf-8", exposition(&totals)))
+    Ok(exposition(&totals))
 }
 
 fn exposition(totals: &Counters) -> String {
