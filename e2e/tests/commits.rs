@@ -1,17 +1,35 @@
 //! Commits that fail: nobody is acknowledged, nothing is seen of what they held, and the next try stores it once.
 
 use edgewatch_e2e::{
-    client::Client, compact::Readings, deadline::eventually, edgewatch::Edgewatch, meanwhile::meanwhile,
+    client::{Client, Request},
+    compact::Readings,
+    deadline::eventually,
+    edgewatch::Edgewatch,
+    meanwhile::meanwhile,
 };
 use edgewatch_shared::{
-    ErrorCode, TimestampMs,
-    limits::HOUR_MS,
-    wire::{EnrollReply, push::PushFrame},
+    ErrorCode, Labels, Sample, Series, TimestampMs,
+    limits::{HOUR_MS, PENDING_BYTES_MAX},
+    wire::{
+        EnrollReply,
+        push::{
+            DictionaryId, MetricsSection, PushFrame, ReadingRange, StreamId, encode_columns, encode_series,
+        },
+    },
 };
-use std::{thread, time::Duration};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::Duration,
+};
 
 /// Hosts that push at once.
 const HOSTS: usize = 48;
+/// Pushes that are larger together than what may wait for its commit…
+const LARGE_PUSHES: usize = 12;
+/// …and the series of each, of some 200 bytes.
+const LARGE_SERIES: usize = 4_500;
+const _: () = assert!(LARGE_PUSHES * LARGE_SERIES * 200 > PENDING_BYTES_MAX);
 
 /// How often each reading of a series is stored, by its value.
 fn counted(api: &Client, host: &str, name: &str, start: TimestampMs) -> (f64, f64) {
@@ -197,4 +215,73 @@ fn a_seal_whose_commit_fails_is_made_again_and_no_query_sees_a_difference() {
     check();
     assert_eq!(api.push_compact(&host.host, &host.readings.listless(25, 30)), (0, 6, 0));
     assert_eq!(api.push_compact(&host.host, &host.readings.listless(31, 31)), (1, 0, 0));
+}
+
+/// A push that is as large as its series list may be: of so many series, with a value each that does not compress well.
+fn large(start: TimestampMs, stream: u64) -> PushFrame {
+    let mut state = stream;
+    let mut digits = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        format!("{state:016x}")
+    };
+    let mut series: Vec<Series> = (0..LARGE_SERIES)
+        .map(|_| {
+            let value: String = (0..12).map(|_| digits()).collect();
+            Series { name: "app_n".into(), labels: Labels::from([("id".to_owned(), value)]) }
+        })
+        .collect();
+    series.sort();
+    let columns = vec![vec![Sample { time: start, value: 1.0 }]; series.len()];
+    PushFrame {
+        stream: StreamId(stream),
+        floor: 1,
+        readings: ReadingRange { first: 1, last: 1 },
+        host: None,
+        facts: None,
+        metrics: Some(MetricsSection {
+            dictionary: DictionaryId::of(&encode_series(&series)),
+            series: Some(series),
+            columns: encode_columns(&columns),
+        }),
+    }
+}
+
+#[test]
+fn more_than_may_wait_for_their_commit_are_told_so_and_taken_later() {
+    let server = Edgewatch::start("commit-overloaded");
+    let api = server.client();
+    let start = api.start_an_hour();
+    let pushes: Vec<_> = (1..=LARGE_PUSHES as u64)
+        .map(|n| {
+            let host = api.enroll(&format!("large-{n}"));
+            api.compact_request(&host, &large(start, n))
+        })
+        .collect();
+    api.hold_commits(0);
+    let refused = AtomicUsize::new(0);
+    let push = |push: &Request| {
+        let answer = api.send(push.clone());
+        refused.fetch_add(usize::from(answer.status == 503), Ordering::Relaxed);
+        answer
+    };
+    let answers: Vec<_> = thread::scope(|scope| {
+        let push = &push;
+        let sent: Vec<_> = pushes.iter().map(|one| scope.spawn(move || push(one))).collect();
+        eventually("all are refused or wait", Duration::from_secs(60), || {
+            let waiting = usize::try_from(api.shard(0).pushes_waiting).unwrap_or_default();
+            (waiting + refused.load(Ordering::Relaxed) == LARGE_PUSHES).then_some(())
+        });
+        api.fail_commits(0, 0);
+        sent.into_iter().map(|one| one.join().expect("it is answered")).collect()
+    });
+    let (taken, refused): (Vec<_>, Vec<_>) =
+        answers.iter().zip(&pushes).partition(|(answer, _)| answer.status == 202);
+    assert!(!taken.is_empty() && !refused.is_empty(), "{} of {LARGE_PUSHES} were taken", taken.len());
+    for (answer, push) in refused {
+        assert_eq!(answer.refusal(), (503, ErrorCode::Overloaded));
+        assert!(!answer.header("Retry-After").is_empty());
+        api.send(push.clone()).expect(202);
+    }
+    let stored = api.scrape().get("edgewatch_samples_ingested_total");
+    assert_eq!(stored, (LARGE_PUSHES * LARGE_SERIES) as f64);
 }

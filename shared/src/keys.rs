@@ -110,9 +110,10 @@ mod tests {
     const OLD: &[u8] = b"fedcba9876543210fedcba9876543210";
 
     #[test]
-    fn a_secret_of_31_bytes_is_refused() {
+    fn a_secret_that_is_a_byte_too_short_is_refused() {
+        assert_eq!(SECRET.len(), SECRET_BYTES_MIN);
         assert!(Keyring::new(SECRET, None).is_ok());
-        assert_eq!(Keyring::new(&SECRET[..31], None).err(), Some(KeyError::ShortSecret));
+        assert_eq!(Keyring::new(&SECRET[..SECRET_BYTES_MIN - 1], None).err(), Some(KeyError::ShortSecret));
         assert_eq!(Keyring::new(SECRET, Some(b"short")).err(), Some(KeyError::ShortSecret));
     }
 

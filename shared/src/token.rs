@@ -309,6 +309,19 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_may_be_so_far_ahead_and_no_second_more() {
+        let ahead = |s: i64| {
+            let token = host_token(|claims| {
+                claims.iat += s;
+                claims.exp += s;
+            });
+            verify(&ring(), &token, NOW_S)
+        };
+        assert_eq!(ahead(TOKEN_SKEW_S_MAX), Ok(Verified::Host(host())));
+        assert_eq!(ahead(TOKEN_SKEW_S_MAX + 1), Err(TokenError::NotYetValid));
+    }
+
+    #[test]
     fn times_out_of_bounds_are_refused() {
         type Change = fn(&mut Claims);
         let cases: [(&str, Change, TokenError); 4] = [

@@ -14,6 +14,11 @@ enum Body {
     Pieces(Pieces),
 }
 
+/// Whether a reply may be so long.
+fn fits(body: &[u8]) -> bool {
+    body.len() <= RESPONSE_BYTES_MAX
+}
+
 /// A reply on its way.
 pub struct Reply {
     /// HTTP status.
@@ -41,7 +46,7 @@ impl Reply {
     /// A JSON body. Our wire types always serialize; should one not, the reply is an empty 500.
     pub fn json(status: u16, value: &impl Serialize) -> Self {
         match serde_json::to_vec(value) {
-            Ok(body) if body.len() > RESPONSE_BYTES_MAX => {
+            Ok(body) if !fits(&body) => {
                 let message = format!("the reply has more than {RESPONSE_BYTES_MAX} bytes: ask for less");
                 ApiError::new(ErrorCode::QueryTooLarge, message).to_reply(clock::now())
             }
@@ -80,5 +85,16 @@ impl Reply {
             Body::Pieces(pieces) if !is_head => builder.from_stream(pieces),
             _ => Ok(builder.empty()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_has_so_many_bytes_and_not_one_more() {
+        let body = |bytes: usize| vec![b' '; bytes];
+        assert!(fits(&body(RESPONSE_BYTES_MAX)) && !fits(&body(RESPONSE_BYTES_MAX + 1)));
     }
 }

@@ -81,12 +81,17 @@ async fn use_token(catalogue: &Catalogue, claims: &Claims) -> Result<(), ApiErro
             "an enrolment token needs a jti, so that its uses are counted",
         ));
     }
-    let uses_max = claims.uses.unwrap_or(ENROLL_USES_DEFAULT).min(ENROLL_USES_MAX);
+    let uses_max = uses_max(claims.uses);
     if catalogue.use_enrollment(&claims.jti, uses_max).await? {
         return Ok(());
     }
     let message = format!("this enrolment token was good for {uses_max} hosts and is used up; make another");
     Err(ApiError::new(ErrorCode::EnrollmentExhausted, message))
+}
+
+/// How many hosts a token enrols that says so many.
+fn uses_max(said: Option<u32>) -> u32 {
+    said.unwrap_or(ENROLL_USES_DEFAULT).min(ENROLL_USES_MAX)
 }
 
 async fn place(
@@ -160,6 +165,12 @@ fn name_is_taken(name: &HostName) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_enrols_no_more_hosts_than_any_may() {
+        let uses = [None, Some(ENROLL_USES_MAX), Some(ENROLL_USES_MAX + 1)].map(uses_max);
+        assert_eq!(uses, [ENROLL_USES_DEFAULT, ENROLL_USES_MAX, ENROLL_USES_MAX]);
+    }
 
     #[test]
     fn shards_are_filled_one_after_the_other() {
