@@ -4,6 +4,7 @@ use edgewatch_e2e::{
     api::PUSH_PATH,
     client::{Client, Request},
     edgewatch::Edgewatch,
+    hooks::Faults,
     samples::{labelled, sample},
 };
 use edgewatch_shared::{
@@ -179,4 +180,31 @@ fn a_name_may_have_spaces_slashes_and_letters_of_any_script() {
     assert!(api().host(name).revoked);
     api().delete(name);
     assert!(!api().host_names().contains(&name.to_owned()));
+}
+
+#[test]
+fn a_shard_that_is_silent_hides_no_host_and_makes_none_old_that_is_elsewhere() {
+    let server = Edgewatch::start("hosts-silent-shard");
+    let api = server.client();
+    let (here, moved) = (api.enroll("here"), api.enroll("moved"));
+    let now = api.now();
+    api.push_as(&here, &[sample("load_1m", now, 1.0)]);
+    api.push_as(&moved, &[sample("load_1m", now, 1.0)]);
+    let token = api.mint().scoped(Scope::Admin);
+    let path = format!("/api/v1/hosts/{}/move", moved.host_id);
+    api.send(Request::post(path, r#"{"shard":5}"#).with_token(&token)).expect(204);
+    api.push_as(&moved, &[sample("load_1m", now.plus_ms(1), 2.0)]);
+    let whole = api.hosts();
+    assert_eq!(whole.warnings, [""; 0]);
+    for (silent, other, other_name) in [(0, &whole.hosts[1], "moved"), (5, &whole.hosts[0], "here")] {
+        api.set_faults(Faults { shard: Some(silent), ..Faults::default() });
+        let listed = api.hosts();
+        api.set_faults(Faults::default());
+        let names: Vec<_> = listed.hosts.iter().map(|host| host.name.as_str()).collect();
+        assert_eq!(names, ["here", "moved"], "shard {silent} is silent");
+        let live = listed.hosts.iter().find(|host| host.name == other_name).unwrap();
+        assert_eq!((&live.newest, &live.last_seen), (&other.newest, &other.last_seen), "{other_name}");
+        let [warning] = listed.warnings.as_slice() else { panic!("{:?}", listed.warnings) };
+        assert!(warning.contains(&format!("shard {silent}")), "{warning}");
+    }
 }

@@ -1,10 +1,15 @@
 //! What was lost and is put back together: the catalogue out of the shards, a shard out of the catalogue and R2.
 
-use edgewatch_e2e::{client::Client, edgewatch::Edgewatch, samples::steps};
+use edgewatch_e2e::{
+    client::{Client, Request},
+    edgewatch::Edgewatch,
+    samples::{sample, steps},
+};
 use edgewatch_shared::{
     ErrorCode, TimestampMs,
     limits::{HOUR_MS, MINUTE_MS},
-    wire::{EnrollReply, HostEntry, RebuildReply, RebuildShards, Retention},
+    token::Scope,
+    wire::{EnrollReply, HostEntry, RebuildReply, RebuildShards, Retention, SeriesReply},
 };
 use std::fs;
 
@@ -71,11 +76,8 @@ fn a_lost_catalogue_is_told_everything_again() {
     api.delete("named");
     api.push("other", &steps("load_1m", start, MINUTE_MS, &[4.0]));
     api.send(
-        edgewatch_e2e::client::Request::put(
-            RETENTION,
-            r#"{"raw_days":400,"five_minute_days":null,"hour_days":null}"#,
-        )
-        .with_token(&api.mint().scoped(edgewatch_shared::token::Scope::Admin)),
+        Request::put(RETENTION, r#"{"raw_days":400,"five_minute_days":null,"hour_days":null}"#)
+            .with_token(&api.mint().scoped(Scope::Admin)),
     )
     .expect(200);
     // With the blocks of the next hour the shard hears of the retention.
@@ -90,24 +92,71 @@ fn a_lost_catalogue_is_told_everything_again() {
     server.resume();
     let api = server.client().clone();
     api.set_time(now);
-    assert_eq!(samples(&api, "enrolled", start), []);
+    // By its id a host is found all the same; by its name it is said why it is not.
+    let id = host.host_id.to_string();
+    assert_eq!(samples(&api, &id, start), pushed);
+    let by_name = api.query(&[("host", "enrolled"), ("name", "load_1m")]);
+    assert_eq!(by_name.points, []);
+    assert!(by_name.warnings[0].contains("rebuild-catalogue"), "{:?}", by_name.warnings);
+    assert!(api.hosts().warnings[0].contains("rebuild-catalogue"), "{:?}", api.hosts().warnings);
     assert_eq!(api.push_as(&host, &steps("load_1m", start, MINUTE_MS, &[0.0])).ingested, 1);
 
     let told = rebuild(&api);
     assert_eq!((told.hosts_restored, told.blocks_adopted, told.warnings), (0, 0, Vec::new()));
     assert_eq!((told.hosts_told, told.blocks_told as usize), (2, blocks.len()));
+    assert_eq!(api.hosts().warnings, [""; 0]);
     assert_eq!(without_newest(api.hosts().hosts), without_newest(hosts.hosts));
     assert_eq!(samples(&api, "enrolled", start), pushed);
     let retention: Retention = api.send(api.admin_request("GET", RETENTION)).expect(200).json();
     assert_eq!(retention.raw_days, Some(400));
     // The name is taken again, and done twice is done once.
-    let taken =
-        edgewatch_e2e::client::Request::post(edgewatch_e2e::api::ENROLL_PATH, r#"{"name":"enrolled"}"#)
-            .with_token(&api.mint().scoped(edgewatch_shared::token::Scope::Admin));
+    let taken = Request::post(edgewatch_e2e::api::ENROLL_PATH, r#"{"name":"enrolled"}"#)
+        .with_token(&api.mint().scoped(Scope::Admin));
     assert_eq!(api.send(taken).refusal(), (409, ErrorCode::HostExists));
     assert_eq!(rebuild(&api).blocks_told as usize, blocks.len());
     server.stop();
     assert_eq!(server.catalogued_blocks(), blocks);
+}
+
+#[test]
+fn a_host_that_moved_is_found_on_all_of_its_shards_once_the_catalogue_is_told_again() {
+    let mut server = Edgewatch::start("rebuild-moved");
+    let api = server.client().clone();
+    let start = api.start_an_hour();
+    let host = api.enroll("mover");
+    let token = api.mint().scoped(Scope::Admin);
+    // At one instant another value on each shard, and a series that only it has.
+    for (shard, series) in [(0, "app_a"), (5, "app_b"), (9, "app_c")] {
+        let path = format!("/api/v1/hosts/{}/move", host.host_id);
+        let body = format!(r#"{{"shard":{shard}}}"#);
+        api.send(Request::post(path, body).with_token(&token)).expect(204);
+        api.push_as(&host, &[sample("load_1m", start, f64::from(shard)), sample(series, start, 1.0)]);
+    }
+    let series = |api: &Client, host: &str| -> Vec<String> {
+        let path = format!("/api/v1/metrics/series?host={host}");
+        let reply: SeriesReply = api.send(api.read_request(&path)).expect(200).json();
+        reply.series.into_iter().map(|entry| entry.name).collect()
+    };
+    let all = ["app_a", "app_b", "app_c", "load_1m"];
+    let newest = |api: &Client, host: &str| samples(api, host, start);
+    assert_eq!(series(&api, "mover"), all);
+    assert_eq!(newest(&api, "mover"), [(start, 9.0)]);
+    let ingested = |api: &Client| api.scrape().get("edgewatch_samples_ingested_total");
+    assert_eq!(ingested(&api), 6.0);
+    let now = api.now();
+    server.stop();
+    server.lose_catalogue();
+    server.resume();
+    let api = server.client().clone();
+    api.set_time(now);
+    assert_eq!(series(&api, &host.host_id.to_string()), all);
+    // The first time shard 0 says where the host went.
+    rebuild(&api);
+    rebuild(&api);
+    assert_eq!(series(&api, "mover"), all);
+    assert_eq!(newest(&api, "mover"), [(start, 9.0)]);
+    assert_eq!(ingested(&api), 6.0, "of shards, too, that every host has left");
+    assert_eq!(api.host_names(), ["mover"]);
 }
 
 #[test]
@@ -173,8 +222,7 @@ fn an_object_that_cannot_be_read_is_named_and_left_out() {
 fn only_an_administrator_rebuilds_and_says_what_there_is() {
     let server = Edgewatch::start("rebuild-refusals");
     let api = server.client();
-    let reader = edgewatch_e2e::client::Request::new("POST", PATH)
-        .with_token(&api.mint().scoped(edgewatch_shared::token::Scope::Read));
+    let reader = Request::new("POST", PATH).with_token(&api.mint().scoped(Scope::Read));
     assert_eq!(api.send(reader).refusal(), (403, ErrorCode::ForbiddenScope));
     for bad in ["?shard=x", "?shard=65536", "?shard=0&step=else"] {
         let answer = api.send(api.admin_request("POST", &format!("{PATH}{bad}")));

@@ -5,7 +5,7 @@ use crate::{
     counters::Counters,
     head::ShardNumber,
     ledger::Newest,
-    moves::{Destination, Luggage},
+    moves::{Destination, Luggage, Placed},
     query::{Evaluated, Evaluation},
     registry::{HostRecord, HostState},
     retention::RetentionSettings,
@@ -73,6 +73,8 @@ pub enum Request {
     Series(Read),
     /// List the hosts.
     Hosts,
+    /// Say where hosts that are or were here have samples.
+    Placements,
     /// Report the counters; with `true`, make pending ones durable first.
     Counters(bool),
     /// Say what was used today and what is stored.
@@ -252,14 +254,16 @@ pub enum Reply {
     Read(ReadReply),
     /// It is done.
     Done,
-    /// Series and when they were sent, by host.
-    Series(Vec<(HostId, SeriesSpan)>),
+    /// Series and when they were sent.
+    Series(SeriesReply),
     /// The host lives here; the number of its last move, 0 if it never moved.
     Located(u64),
     /// What a host that left takes along; `None` if it is where it is to go.
     Left(Option<Luggage>),
     /// The hosts.
     Hosts(Vec<HostReport>),
+    /// Where hosts have samples.
+    Placements(Vec<Placed>),
     /// The durable counters.
     Counters(Counters),
     /// What was used today and what is stored.
@@ -288,6 +292,15 @@ pub struct ReadReply {
     pub resolution: Resolution,
     /// What was passed over.
     pub warnings: Vec<String>,
+    /// Other shards that hold samples of some of the hosts.
+    pub elsewhere: Vec<(ShardNumber, HostId)>,
+}
+
+/// The series that a shard knows of some hosts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SeriesReply {
+    /// Each once a host.
+    pub series: Vec<SeriesSpan>,
     /// Other shards that hold samples of some of the hosts.
     pub elsewhere: Vec<(ShardNumber, HostId)>,
 }

@@ -7,10 +7,11 @@
 use crate::{
     head::ShardNumber,
     registry::HostRecord,
+    split,
     sql::{Sql, SqlError, Value, columns},
     streams::Stream,
 };
-use edgewatch_shared::{HostId, wire::push::StreamId};
+use edgewatch_shared::{HostId, TimestampMs, wire::push::StreamId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -74,6 +75,39 @@ impl Whereabouts {
     }
 }
 
+/// That a shard holds samples of a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placed {
+    /// The host.
+    pub host: HostId,
+    /// The shard.
+    pub shard: ShardNumber,
+    /// Since when. Of moves only the order is remembered: each counts as a millisecond after the host came.
+    pub from: TimestampMs,
+    /// Which part of its series, of how many; empty for all of them.
+    pub part: String,
+}
+
+impl Whereabouts {
+    /// Where a host that came at `enrolled` has samples, as the shard `here` knows it.
+    pub fn placements(&self, host: HostId, here: ShardNumber, enrolled: TimestampMs) -> Vec<Placed> {
+        let (trail, number, to) = match self {
+            Self::Here { number, trail } => (trail, *number, vec![(here, String::new())]),
+            Self::Left { to: Destination::Shard(shard), luggage } => {
+                (&luggage.trail, luggage.number, vec![(*shard, String::new())])
+            }
+            Self::Left { to: Destination::Shards(shards), luggage } => {
+                (&luggage.trail, luggage.number, split::parts_of_series(shards))
+            }
+        };
+        let after = |moves: u64| enrolled.plus_ms(i64::try_from(moves).unwrap_or(i64::MAX));
+        let left = trail.iter().filter(|shard| to.iter().all(|(other, _)| other != *shard));
+        let left = (0..).zip(left).map(|(moves, shard)| (*shard, String::new(), after(moves)));
+        let is = to.iter().map(|(shard, part)| (*shard, part.clone(), after(number)));
+        left.chain(is).map(|(shard, part, from)| Placed { host, shard, from, part }).collect()
+    }
+}
+
 /// Hosts that were moved, held in memory as they are stored.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Moves {
@@ -100,6 +134,11 @@ impl Moves {
         self.hosts.get(&host)
     }
 
+    /// Every host that was moved.
+    pub fn iter(&self) -> impl Iterator<Item = (HostId, &Whereabouts)> {
+        self.hosts.iter().map(|(host, whereabouts)| (*host, whereabouts))
+    }
+
     /// Where a host's pushes go instead of here.
     pub fn destination(&self, host: HostId) -> Option<&Destination> {
         match self.hosts.get(&host) {
@@ -119,5 +158,36 @@ impl Moves {
     /// Takes over what was stored.
     pub fn remember(&mut self, host: HostId, whereabouts: Whereabouts) {
         self.hosts.insert(host, whereabouts);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::HostRecord;
+
+    #[test]
+    fn every_shard_of_a_chain_says_the_same_order_of_what_it_knows() {
+        let host = HostId::new(0, [1; 14]);
+        let enrolled = TimestampMs(1_000);
+        let left = |number, trail: &[ShardNumber], to| {
+            let name = "web-1".parse().unwrap();
+            let record = HostRecord::new(host, name, Default::default(), Vec::new(), enrolled);
+            let luggage = Luggage { number, record, streams: Vec::new(), trail: trail.to_vec() };
+            Whereabouts::Left { to, luggage: Box::new(luggage) }
+        };
+        let placed = |whereabouts: Whereabouts, here| -> Vec<(ShardNumber, i64, String)> {
+            let placed = whereabouts.placements(host, here, enrolled).into_iter();
+            placed.map(|placed| (placed.shard, placed.from.ms_since(enrolled), placed.part)).collect()
+        };
+        let at = |shard, moves| (shard, moves, String::new());
+        // From 0 to 5, back, and on to 9.
+        assert_eq!(placed(left(3, &[5, 0], Destination::Shard(9)), 0), [at(5, 0), at(0, 1), at(9, 3)]);
+        assert_eq!(placed(left(2, &[0, 5], Destination::Shard(0)), 5), [at(5, 0), at(0, 2)]);
+        let here = Whereabouts::Here { number: 3, trail: vec![5, 0] };
+        assert_eq!(placed(here, 9), [at(5, 0), at(0, 1), at(9, 3)]);
+        let part = |shard, part: &str| (shard, 1, part.to_owned());
+        let spread = left(1, &[0], Destination::Shards(vec![0, 3]));
+        assert_eq!(placed(spread, 0), [part(0, "0/2"), part(3, "1/2")]);
     }
 }

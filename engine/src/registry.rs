@@ -79,6 +79,11 @@ impl Registry {
         self.hosts.get(&id)
     }
 
+    /// Every host, whatever its state.
+    pub fn iter(&self) -> impl Iterator<Item = &HostRecord> {
+        self.hosts.values()
+    }
+
     /// Every host that is not deleted.
     pub fn listed(&self) -> impl Iterator<Item = &HostRecord> {
         self.hosts.values().filter(|host| host.state != HostState::Deleted)

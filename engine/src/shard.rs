@@ -199,6 +199,7 @@ impl<S: Sql> Shard<S> {
             Request::Redirect { host, number, to } => self.redirect(host, number, to).map(|()| Reply::Done),
             Request::Series(read) => self.series(&read, instance).map(Reply::Series),
             Request::Hosts => self.hosts(now).map(Reply::Hosts),
+            Request::Placements => Ok(Reply::Placements(self.placements())),
             Request::Counters(store) => self.counters(store).map(Reply::Counters),
             Request::BlocksAfter(id) => self.blocks_after(id).map(Reply::Blocks),
             Request::UnknownObjects(keys) => self.unknown_objects(keys).map(Reply::Objects),

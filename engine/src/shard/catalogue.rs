@@ -6,6 +6,7 @@ use crate::{
     call::ShardError,
     jobs::JobKind,
     ledger::NewestByHost,
+    moves::{Placed, Whereabouts},
     registry::HostRecord,
     sql::Sql,
     usage::Usage,
@@ -92,6 +93,28 @@ impl<S: Sql> Shard<S> {
             self.ledger.pushes_since_summary = 0;
         }
         Ok(self.jobs.finish(&self.sql, JobKind::Catalogue)?)
+    }
+
+    /// Where hosts that are or were here have samples, deleted ones included: the shard's counters go on being part of
+    /// every sum.
+    pub(super) fn placements(&self) -> Vec<Placed> {
+        let settled = self.registry.iter().filter(|host| self.moves.get(host.id).is_none());
+        let here = |host: &HostRecord| Placed {
+            host: host.id,
+            shard: self.number,
+            from: host.enrolled,
+            part: String::new(),
+        };
+        let mut placed: Vec<Placed> = settled.map(here).collect();
+        for (host, whereabouts) in self.moves.iter() {
+            let record = match whereabouts {
+                Whereabouts::Here { .. } => self.registry.get(host),
+                Whereabouts::Left { luggage, .. } => Some(&luggage.record),
+            };
+            let enrolled = record.map_or(TimestampMs(0), |record| record.enrolled);
+            placed.extend(whereabouts.placements(host, self.number, enrolled));
+        }
+        placed
     }
 
     /// Whether telling the catalogue has to wait for its job, because it failed before.

@@ -4,7 +4,7 @@
 use super::{Instance, Shard};
 use crate::{
     block_index::{self, BlockEntry, Place},
-    call::{LOG_RANK, Part, Read, ReadReply, ShardError},
+    call::{LOG_RANK, Part, Read, ReadReply, SeriesReply, ShardError},
     counters::Counter,
     head::{HostHead, ShardNumber},
     moves::Whereabouts,
@@ -105,12 +105,8 @@ impl<S: Sql> Shard<S> {
     }
 
     /// The series that a read asks for: those of sealed samples, and those of the log.
-    pub(super) fn series(
-        &mut self,
-        read: &Read,
-        instance: &mut Instance,
-    ) -> Result<Vec<(HostId, SeriesSpan)>, ShardError> {
-        let mut found = Vec::new();
+    pub(super) fn series(&mut self, read: &Read, instance: &mut Instance) -> Result<SeriesReply, ShardError> {
+        let mut series = Vec::new();
         for host in &read.hosts {
             let sealed = series_registry::of_host(&self.sql, *host, &mut instance.inflater)?;
             let in_log = self.read_log(*host, read, &mut Vec::new(), instance)?;
@@ -119,9 +115,9 @@ impl<S: Sql> Shard<S> {
                 Some(SeriesSpan { series: entry.series, first, last })
             });
             let wanted = sealed.into_iter().filter(|span| read.wants(&span.series));
-            found.extend(merged_spans(wanted.chain(in_log)).into_iter().map(|span| (*host, span)));
+            series.extend(merged_spans(wanted.chain(in_log)));
         }
-        Ok(found)
+        Ok(SeriesReply { series, elsewhere: self.elsewhere(&read.hosts) })
     }
 
     fn read_local(

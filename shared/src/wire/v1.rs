@@ -313,6 +313,9 @@ pub struct SeriesReply {
     pub host: String,
     /// In order of name and labels.
     pub series: Vec<SeriesEntry>,
+    /// What may be missing in this reply, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// One series of a host.

@@ -152,7 +152,7 @@ impl Export {
         to: TimestampMs,
     ) -> Result<Merged, ApiError> {
         let read = Read {
-            hosts: vec![host],
+            hosts: Vec::new(),
             names: self.names.clone(),
             labels: self.labels.clone(),
             from,
@@ -160,13 +160,13 @@ impl Export {
             evaluation: None,
             is_partial: false,
         };
-        let reads = shards.iter().map(|shard| (*shard, read.clone())).collect();
+        let at = shards.iter().map(|shard| (*shard, vec![host])).collect();
         let mut merger = Merger::default();
         let mut take = |found| match found {
             Found::Part(part) => merger.add(part),
             Found::Evaluated(_) => Ok(()),
         };
-        Gathering::begin(&self.env, false).gather(reads, &mut take).await?;
+        Gathering::begin(&self.env, false).gather(&read, at, &mut take).await?;
         Ok(merger.finish())
     }
 }

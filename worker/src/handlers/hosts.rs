@@ -5,14 +5,15 @@ use crate::{
     api_error::ApiError,
     reply::Reply,
     store::{
-        catalogue::{Catalogue, HostRow, SummaryEntry},
+        catalogue::{Catalogue, SummaryEntry},
         shards,
     },
 };
 use edgewatch_engine::{
     call::{self, HostReport, Request, ShardError},
     head::ShardNumber,
-    registry::HostState,
+    ledger::Newest,
+    registry::{HostRecord, HostState},
 };
 use edgewatch_shared::{
     ErrorCode, HostId, HostName, TimestampMs,
@@ -91,21 +92,28 @@ pub async fn one_host(ask: &Ask<'_>) -> Result<HostId, ApiError> {
     }
 }
 
+/// What to say where shards have told the catalogue of hosts, and it knows none.
+const LOST: &str = "the catalogue has lost the hosts that it was told of, and others may be missing here: \
+                    `edgewatch rebuild-catalogue` tells it everything again";
+
 async fn listing(ask: &Ask<'_>) -> Result<HostsReply, ApiError> {
     let catalogue = Catalogue::open(ask.env).await?;
     let mut shards: BTreeSet<ShardNumber> = catalogue.shards().await?.into_iter().collect();
     // Hosts pushed by name may be so new that the catalogue has not heard of them.
     shards.insert(HostId::NAMED_SHARD);
     let mut hosts: BTreeMap<HostId, HostEntry> = BTreeMap::new();
-    let mut silent = BTreeSet::new();
+    let mut silent = Vec::new();
     let mut warnings = Vec::new();
+    let mut is_told = false;
+    let knows_one_shard = shards.len() == 1;
     for (shard, answer) in shards::ask_all(ask.env, shards.into_iter().collect(), &Request::Hosts).await {
         match answer {
             Ok(call::Reply::Hosts(reports)) => {
+                is_told |= reports.iter().any(|report| report.record.catalogued);
                 reports.into_iter().for_each(|report| list_once(&mut hosts, report, ask.now));
             }
             _ => {
-                silent.insert(shard);
+                silent.push(shard);
                 warnings.push(format!(
                     "shard {shard} did not answer: its hosts are shown as of their last summary"
                 ));
@@ -113,11 +121,15 @@ async fn listing(ask: &Ask<'_>) -> Result<HostsReply, ApiError> {
         }
     }
     if !silent.is_empty() {
-        let summaries = catalogue.summaries().await?;
-        for row in catalogue.hosts().await?.into_iter().filter(|row| silent.contains(&row.id.home_shard())) {
-            let summary = summaries.get(&row.id).cloned();
-            hosts.insert(row.id, remembered(row, summary, ask.now));
+        let mut summaries = catalogue.summaries().await?;
+        for record in catalogue.hosts_of(&silent).await? {
+            let summary = summaries.remove(&record.id);
+            // One that is spread over several shards was listed by another.
+            hosts.entry(record.id).or_insert_with(|| remembered(record, summary, ask.now));
         }
+    }
+    if is_told && knows_one_shard && catalogue.is_empty().await? {
+        warnings.push(LOST.to_owned());
     }
     let mut hosts: Vec<_> = hosts.into_values().collect();
     hosts.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
@@ -151,16 +163,7 @@ fn reported(report: HostReport, now: TimestampMs) -> HostEntry {
     }
 }
 
-fn remembered(row: HostRow, summary: Option<SummaryEntry>, now: TimestampMs) -> HostEntry {
-    let last_seen = summary.as_ref().map(|summary| summary.last_seen_ms);
-    HostEntry {
-        id: row.id,
-        name: row.name.to_string(),
-        status: HostStatus::at(now, last_seen, PUSH_INTERVAL_MS),
-        last_seen: last_seen.map(TimestampMs::to_rfc3339),
-        revoked: row.revoked != 0,
-        facts: serde_json::from_str(&row.facts).unwrap_or_default(),
-        tags: serde_json::from_str(&row.tags).unwrap_or_default(),
-        newest: summary.map(|summary| summary.values).unwrap_or_default(),
-    }
+fn remembered(record: HostRecord, summary: Option<SummaryEntry>, now: TimestampMs) -> HostEntry {
+    let newest = summary.map(|entry| Newest { last_seen: entry.last_seen_ms, values: entry.values });
+    reported(HostReport { record, newest, pace_ms: PUSH_INTERVAL_MS }, now)
 }

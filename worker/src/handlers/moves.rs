@@ -11,6 +11,7 @@ use edgewatch_engine::{
     call::{self, Request, ShardError},
     head::ShardNumber,
     moves::{Destination, Luggage},
+    split,
 };
 use edgewatch_shared::{
     ErrorCode, HostId,
@@ -58,9 +59,7 @@ pub async fn split_host(ask: Ask<'_>) -> Result<Reply, ApiError> {
     for shard in shards.iter().filter(|shard| **shard != from) {
         check_room(&ask, host, *shard).await?;
     }
-    let parts: Vec<_> =
-        (0_usize..).zip(&shards).map(|(at, shard)| (*shard, format!("{at}/{}", shards.len()))).collect();
-    Catalogue::open(ask.env).await?.place(host, &parts, ask.now).await?;
+    Catalogue::open(ask.env).await?.place(host, &split::parts_of_series(&shards), ask.now).await?;
     let to = Destination::Shards(shards.clone());
     let luggage = leave(&ask, host, from, to.clone()).await?;
     for shard in shards.into_iter().filter(|shard| *shard != from) {

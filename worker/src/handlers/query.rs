@@ -18,7 +18,7 @@ use edgewatch_engine::{
     rollup::Resolution,
 };
 use edgewatch_shared::{
-    ErrorCode, HostId, Labels, TimestampMs,
+    ErrorCode, Labels, TimestampMs,
     catalogue::{counter_behind, is_accepted, nearest},
     limits::{HOUR_MS, MINUTE_MS, QUERY_POINTS_MAX},
     name::stored_name,
@@ -49,23 +49,25 @@ struct Question {
 pub async fn query(ask: Ask<'_>) -> Result<Reply, ApiError> {
     let question = question(&ask)?;
     let placements = placement::of_host(ask.env, &question.host).await?;
-    let reads =
-        placement::by_shard(placements).into_iter().map(|(shard, hosts)| (shard, read_of(&question, hosts)));
     let mut answer = Answer::new(evaluation_of(&question));
     let mut gathering = Gathering::begin(ask.env, question.is_partial);
     let mut take = |found| match found {
         Found::Part(part) => answer.add(part),
         Found::Evaluated(evaluated) => answer.add_evaluated(evaluated),
     };
-    gathering.gather(reads.collect(), &mut take).await?;
+    gathering.gather(&read_of(&question), placement::by_shard(placements), &mut take).await?;
     let point = |(start, value): (TimestampMs, f64)| QueryPoint { time: start.to_rfc3339(), value };
+    let points: Vec<_> = answer.points(question.aggregate).into_iter().map(point).collect();
+    if points.is_empty() {
+        gathering.warnings.extend(placement::suspicion(ask.env).await);
+    }
     let reply = QueryReply {
         host: question.host,
         name: question.name,
         bucket: question.bucket.as_str().to_owned(),
         agg: question.aggregate.as_str().to_owned(),
         resolution: gathering.resolution.as_str().to_owned(),
-        points: answer.points(question.aggregate).into_iter().map(point).collect(),
+        points,
         warnings: gathering.warnings,
     };
     Ok(Reply::json(200, &reply))
@@ -121,12 +123,12 @@ fn evaluation_of(question: &Question) -> Evaluation {
 }
 
 /// Samples stored under the name, and those of the counter behind it.
-fn read_of(question: &Question, hosts: Vec<HostId>) -> Read {
+fn read_of(question: &Question) -> Read {
     let evaluation = evaluation_of(question);
     let lookback_ms = if evaluation.counter.is_some() { COUNTER_LOOKBACK_MS } else { 0 };
     let names = std::iter::once(question.stored_name.clone()).chain(evaluation.counter.clone());
     Read {
-        hosts,
+        hosts: Vec::new(),
         names: names.collect(),
         labels: question.labels.clone(),
         from: question.from.plus_ms(lookback_ms.saturating_neg()),

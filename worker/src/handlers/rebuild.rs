@@ -113,11 +113,14 @@ async fn hosts(
     shard: ShardNumber,
     reply: &mut RebuildReply,
 ) -> Result<Option<Step>, ApiError> {
-    let remembered = catalogue.hosts_of(shard).await?;
+    let remembered = catalogue.hosts_of(&[shard]).await?;
     if let call::Reply::Restored(count) =
         shards::ask(ask.env, shard, Request::RestoreHosts(remembered)).await?
     {
         reply.hosts_restored = count;
+    }
+    if let call::Reply::Placements(placed) = shards::ask(ask.env, shard, Request::Placements).await? {
+        catalogue.restore_placements(&placed).await?;
     }
     if let call::Reply::Hosts(reports) = shards::ask(ask.env, shard, Request::Hosts).await? {
         reply.hosts_told = reports.len() as u64;

@@ -7,7 +7,10 @@ use super::{
 use crate::{
     api_error::ApiError,
     reply::Reply,
-    store::{placement, shards},
+    store::{
+        placement::{self, Asked},
+        shards,
+    },
 };
 use edgewatch_engine::{
     call::{self, Read, Request},
@@ -15,36 +18,36 @@ use edgewatch_engine::{
     series_registry::{SeriesSpan, merged_spans},
 };
 use edgewatch_shared::{
-    HostId, TimestampMs,
+    TimestampMs,
     name::stored_name,
     wire::{SeriesEntry, SeriesReply},
 };
-use futures_util::{StreamExt, stream};
-
-/// Shards asked at the same time.
-const SHARDS_AT_ONCE: usize = 6;
 
 /// Series of all hosts that have the name, in order of name and labels.
 pub async fn list(ask: Ask<'_>) -> Result<Reply, ApiError> {
     let host = ask.parameter("host").ok_or_else(|| invalid("`host` is missing: host, name"))?;
     let name = ask.parameter("name").map(|name| stored_name(&name)).transpose();
     let name = name.map_err(|error| invalid(format!("name: {error}")))?;
-    let labels = labels(&ask);
-    let read = |hosts: Vec<HostId>| Read {
-        hosts,
-        names: name.iter().cloned().collect(),
-        labels: labels.clone(),
+    let read = Read {
+        hosts: Vec::new(),
+        names: name.into_iter().collect(),
+        labels: labels(&ask),
         from: TimestampMs(i64::MIN),
         to: TimestampMs(i64::MAX),
         evaluation: None,
         is_partial: false,
     };
-    let asked = placement::by_shard(placement::of_host(ask.env, &host).await?);
-    let mut replies =
-        stream::iter(asked).map(|(shard, hosts)| of_shard(&ask, shard, read(hosts))).buffered(SHARDS_AT_ONCE);
     let mut spans = Vec::new();
-    while let Some(reply) = replies.next().await {
-        spans.extend(reply?);
+    let mut asked = Asked::default();
+    let mut round = asked.further(placement::by_shard(placement::of_host(ask.env, &host).await?))?;
+    while !round.is_empty() {
+        let mut named = Vec::new();
+        for (shard, hosts) in round {
+            let reply = of_shard(&ask, shard, Read { hosts, ..read.clone() }).await?;
+            spans.extend(reply.series);
+            named.extend(reply.elsewhere.into_iter().map(|(shard, host)| (shard, vec![host])));
+        }
+        round = asked.further(named)?;
     }
     let entry = |SeriesSpan { series, first, last }| SeriesEntry {
         name: series.name,
@@ -52,13 +55,14 @@ pub async fn list(ask: Ask<'_>) -> Result<Reply, ApiError> {
         first: first.start().to_rfc3339(),
         last: last.start().to_rfc3339(),
     };
-    let series = merged_spans(spans.into_iter()).into_iter().map(entry).collect();
-    Ok(Reply::json(200, &SeriesReply { host, series }))
+    let series: Vec<_> = merged_spans(spans.into_iter()).into_iter().map(entry).collect();
+    let suspicion = if series.is_empty() { placement::suspicion(ask.env).await } else { None };
+    Ok(Reply::json(200, &SeriesReply { host, series, warnings: suspicion.into_iter().collect() }))
 }
 
-async fn of_shard(ask: &Ask<'_>, shard: ShardNumber, read: Read) -> Result<Vec<SeriesSpan>, ApiError> {
+async fn of_shard(ask: &Ask<'_>, shard: ShardNumber, read: Read) -> Result<call::SeriesReply, ApiError> {
     match shards::ask(ask.env, shard, Request::Series(read)).await? {
-        call::Reply::Series(spans) => Ok(spans.into_iter().map(|(_, span)| span).collect()),
+        call::Reply::Series(reply) => Ok(reply),
         _ => Err(ApiError::internal("a shard listed something else than series")),
     }
 }

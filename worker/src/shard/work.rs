@@ -3,7 +3,7 @@
 use super::{Alarm, ShardObject};
 use crate::{
     clock, counting,
-    store::{blobs, catalogue::Catalogue},
+    store::{CALLS_AT_ONCE, blobs, catalogue::Catalogue},
 };
 use edgewatch_engine::{
     call::ShardError,
@@ -29,8 +29,6 @@ const JOBS_A_RUN: usize = 16;
 const STEPS_A_RUN: usize = 1_000;
 /// Calls of R2 in one run.
 const STORE_CALLS_A_RUN: usize = 500;
-/// Objects read at the same time; an isolate may have six connections open.
-const READS_AT_ONCE: usize = 6;
 /// When a shard that does not open is tried again.
 const REOPEN_MS: i64 = MINUTE_MS;
 /// How long a job waits for R2 or D1.
@@ -191,7 +189,7 @@ async fn read_all(object: &ShardObject, ranges: Vec<ObjectRange>) -> Result<Vec<
             in_time("R2", bytes).await.map(Option::unwrap_or_default)
         }
     };
-    stream::iter(ranges).map(read).buffered(READS_AT_ONCE).try_collect().await
+    stream::iter(ranges).map(read).buffered(CALLS_AT_ONCE).try_collect().await
 }
 
 /// The retention as it is set. A catalogue that was lost says nothing of it: then what it last said holds.

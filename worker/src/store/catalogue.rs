@@ -3,14 +3,7 @@
 //! The Worker applies `schema.sql` itself when it meets a database of another version.
 
 use crate::{api_error::ApiError, counting};
-use edgewatch_engine::{
-    block_index::{BlockEntry, Place},
-    counters::Counter,
-    head::ShardNumber,
-    registry::{HostRecord, HostState},
-    shard::Summary,
-    usage::Usage,
-};
+use edgewatch_engine::{counters::Counter, head::ShardNumber, registry::HostRecord};
 use edgewatch_shared::{ErrorCode, HostId, HostName, TimestampMs, wire::Facts};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{cell::Cell, collections::BTreeMap};
@@ -20,6 +13,7 @@ use worker::{D1Database, D1PreparedStatement, D1Result, Env};
 mod recovery;
 mod schema;
 mod settings;
+mod telling;
 
 thread_local! {
     /// Whether this instance has seen the database at the current version.
@@ -31,21 +25,6 @@ pub struct Catalogue {
     db: D1Database,
 }
 
-/// A host as the catalogue has it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct HostRow {
-    /// Its id.
-    pub id: HostId,
-    /// Its name.
-    pub name: HostName,
-    /// 1: its key is refused.
-    pub revoked: u8,
-    /// JSON.
-    pub facts: String,
-    /// JSON.
-    pub tags: String,
-}
-
 /// A host and a shard that holds some of its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct Placement {
@@ -53,11 +32,6 @@ pub struct Placement {
     pub id: HostId,
     /// The shard.
     pub shard: ShardNumber,
-}
-
-#[derive(Deserialize)]
-struct UsageRow {
-    usage: String,
 }
 
 /// Newest values of a host in a summary.
@@ -105,11 +79,6 @@ impl Catalogue {
         Ok(result.meta().ok().flatten().and_then(|meta| meta.size_after).unwrap_or_default() as u64)
     }
 
-    /// Every host, by name.
-    pub async fn hosts(&self) -> Result<Vec<HostRow>, ApiError> {
-        self.rows("SELECT id, name, revoked, facts, tags FROM hosts ORDER BY name, id", &[]).await
-    }
-
     /// Where data of hosts of this name is, the shard that a host came to last the last. A host pushed by name counts only where none is enrolled under it:
     /// whoever may push by name must not write into the answers of an enrolled host.
     pub async fn placements_of(&self, name: &HostName) -> Result<Vec<Placement>, ApiError> {
@@ -146,14 +115,21 @@ impl Catalogue {
         Ok(placed)
     }
 
+    /// Whether no host was ever placed: there is none, or the database was lost.
+    pub async fn is_empty(&self) -> Result<bool, ApiError> {
+        #[derive(Deserialize)]
+        struct One {}
+        Ok(self.rows::<One>("SELECT 1 AS one FROM placements LIMIT 1", &[]).await?.is_empty())
+    }
+
     /// Where data of the host with this id is, the shard that it came to last the last.
     pub async fn placements_of_id(&self, id: HostId) -> Result<Vec<Placement>, ApiError> {
         let select = "SELECT source AS id, shard FROM placements WHERE source = ?1 \
                       GROUP BY shard ORDER BY max(from_ms)";
         let mut placements = self.rows::<Placement>(select, &[id.to_string().into()]).await?;
-        if placements.is_empty() && id.home_shard() == HostId::NAMED_SHARD {
-            // It may have been pushed by name so lately that nobody has told us of it.
-            placements.push(Placement { id, shard: HostId::NAMED_SHARD });
+        if placements.is_empty() {
+            // Nobody may have told us of it yet, or what we were told was lost.
+            placements.push(Placement { id, shard: id.home_shard() });
         }
         Ok(placements)
     }
@@ -198,15 +174,24 @@ impl Catalogue {
         Ok(rows.into_iter().map(|row| (row.shard, row.hosts)).collect())
     }
 
-    /// Newest values as the shards last reported them.
+    /// Newest values as the shards last reported them; of a host that moved, the latest.
     pub async fn summaries(&self) -> Result<BTreeMap<HostId, SummaryEntry>, ApiError> {
         #[derive(Deserialize)]
         struct Row {
             data: String,
         }
-        let rows = self.rows::<Row>("SELECT data FROM summaries", &[]).await?;
-        let entries = rows.iter().filter_map(|row| serde_json::from_str(&row.data).ok());
-        Ok(entries.flat_map(|summary: BTreeMap<HostId, SummaryEntry>| summary).collect())
+        let mut newest: BTreeMap<HostId, SummaryEntry> = BTreeMap::new();
+        for row in self.rows::<Row>("SELECT data FROM summaries", &[]).await? {
+            let Ok(summary) = serde_json::from_str::<BTreeMap<HostId, SummaryEntry>>(&row.data) else {
+                continue;
+            };
+            for (host, entry) in summary {
+                if newest.get(&host).is_none_or(|known| known.last_seen_ms <= entry.last_seen_ms) {
+                    newest.insert(host, entry);
+                }
+            }
+        }
+        Ok(newest)
     }
 
     /// Forgets blocks that a shard has deleted.
@@ -237,116 +222,6 @@ impl Catalogue {
     pub async fn give_back_enrollment(&self, jti: &str) -> Result<(), ApiError> {
         let update = "UPDATE enrollments SET used = used - 1 WHERE jti = ?1 AND used > 0";
         self.write(vec![self.bound(update, &[jti.into()])?]).await.map(|_| ())
-    }
-
-    /// Writes what a shard has to tell, as one transaction. In return for a summary: what the other shards had used of
-    /// its day.
-    pub async fn tell(
-        &self,
-        shard: ShardNumber,
-        hosts: &[HostRecord],
-        blocks: &[BlockEntry],
-        summary: Option<&Summary>,
-        now: TimestampMs,
-    ) -> Result<Usage, ApiError> {
-        let mut statements = Vec::new();
-        for host in hosts {
-            statements.extend(self.host_statements(shard, host)?);
-        }
-        for block in blocks {
-            statements.push(self.block_statement(shard, block)?);
-        }
-        let Some(summary) = summary else {
-            self.write(statements).await?;
-            return Ok(Usage::default());
-        };
-        statements.push(self.summary_statement(shard, summary, now)?);
-        let select = "SELECT usage FROM summaries WHERE day = ?1 AND shard <> ?2";
-        statements.push(self.bound(select, &[number(summary.day.0), shard.into()])?);
-        let results = self.write(statements).await?;
-        let others = results.last().map_or_else(|| Ok(Vec::new()), D1Result::results::<UsageRow>);
-        // What a later release writes there may not be readable; that shard is then missing.
-        let others = others.map_err(unavailable)?.into_iter();
-        let used = others.filter_map(|row| serde_json::from_str::<Usage>(&row.usage).ok());
-        Ok(used.fold(Usage::default(), Usage::plus))
-    }
-
-    fn host_statements(
-        &self,
-        shard: ShardNumber,
-        host: &HostRecord,
-    ) -> Result<Vec<D1PreparedStatement>, ApiError> {
-        let id = JsValue::from(host.id.to_string());
-        if host.state == HostState::Deleted {
-            // Its placement stays: the shard's counters go on being part of every sum.
-            return Ok(vec![self.bound("DELETE FROM hosts WHERE id = ?1", &[id])?]);
-        }
-        let upsert = "INSERT INTO hosts (id, name, enrolled_ms, revoked, facts, tags) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
-                      ON CONFLICT (id) DO UPDATE SET name = ?2, revoked = ?4, facts = ?5, tags = ?6";
-        let values = [
-            id.clone(),
-            host.name.as_str().into(),
-            number(host.enrolled.0),
-            u32::from(host.state == HostState::Revoked).into(),
-            json(&host.facts)?.into(),
-            json(&host.tags)?.into(),
-        ];
-        // One that moved here was given its placement by whoever moved it.
-        let place = "INSERT INTO placements (source, shard, from_ms, hash_range) SELECT ?1, ?2, ?3, '' \
-                     WHERE NOT EXISTS (SELECT 1 FROM placements WHERE source = ?1 AND shard = ?2)";
-        Ok(vec![
-            self.bound(upsert, &values)?,
-            self.bound(place, &[id, shard.into(), number(host.enrolled.0)])?,
-        ])
-    }
-
-    fn block_statement(
-        &self,
-        shard: ShardNumber,
-        block: &BlockEntry,
-    ) -> Result<D1PreparedStatement, ApiError> {
-        let place = match block.place {
-            Place::Local => "local",
-            Place::R2 => "r2",
-        };
-        let insert = "INSERT INTO blocks (shard, id, key, place, min_ms, max_ms, samples, bytes) \
-                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (shard, id) \
-                      DO UPDATE SET place = excluded.place WHERE place <> excluded.place";
-        let values = [
-            shard.into(),
-            number(block.id),
-            block.key.as_str().into(),
-            place.into(),
-            number(block.min.0),
-            number(block.max.0),
-            JsValue::from_f64(block.samples as f64),
-            JsValue::from_f64(block.bytes as f64),
-        ];
-        self.bound(insert, &values)
-    }
-
-    fn summary_statement(
-        &self,
-        shard: ShardNumber,
-        summary: &Summary,
-        now: TimestampMs,
-    ) -> Result<D1PreparedStatement, ApiError> {
-        let entry = |newest: &edgewatch_engine::ledger::Newest| SummaryEntry {
-            last_seen_ms: newest.last_seen,
-            values: newest.values.clone(),
-        };
-        let newest: BTreeMap<_, _> =
-            summary.newest.iter().map(|(host, newest)| (host, entry(newest))).collect();
-        let upsert = "INSERT INTO summaries (shard, at_ms, data, day, usage) VALUES (?1, ?2, ?3, ?4, ?5) \
-                      ON CONFLICT (shard) DO UPDATE SET at_ms = ?2, data = ?3, day = ?4, usage = ?5";
-        let values = [
-            shard.into(),
-            number(now.0),
-            json(&newest)?.into(),
-            number(summary.day.0),
-            json(&summary.used)?.into(),
-        ];
-        self.bound(upsert, &values)
     }
 
     /// Adds a host that has just been enrolled, unless its name was taken meanwhile; `false` if it was.

@@ -1,7 +1,7 @@
 //! Everything that a query needs, from all shards and objects that hold it: a few at a time, bounded in cost, and
 //! either whole or, where the caller allows that, with a warning for every piece that is missing.
 
-use super::{objects, shards};
+use super::{CALLS_AT_ONCE, objects, placement::Asked, shards};
 use crate::{api_error::ApiError, clock};
 use edgewatch_engine::{
     block_index::BlockEntry,
@@ -13,16 +13,7 @@ use edgewatch_engine::{
 };
 use edgewatch_shared::{ErrorCode, HostId, TimestampMs};
 use futures_util::{StreamExt, stream};
-use std::collections::BTreeSet;
 use worker::Env;
-
-/// Objects fetched at the same time; an isolate may have six connections open.
-const OBJECTS_AT_ONCE: usize = 6;
-/// Shards read at the same time: each may answer with as many samples as a query may hold.
-const SHARDS_AT_ONCE: usize = 4;
-
-/// Rounds of shards that name further shards: a chain of moves is named whole by every shard of it.
-const ROUNDS_MAX: usize = 4;
 
 /// An object, what is read of it, and the place of its shard among those that were asked.
 type InObject = (usize, Read, BlockEntry);
@@ -53,13 +44,14 @@ impl<'a> Gathering<'a> {
         Self { env, started: clock::now(), is_partial, resolution: Resolution::Raw, warnings: Vec::new() }
     }
 
-    /// Hands everything that the reads ask for to `take`, piece by piece.
+    /// Hands everything that a read asks for, of the hosts at these shards, to `take`, piece by piece.
     pub async fn gather(
         &mut self,
-        reads: Vec<(ShardNumber, Read)>,
+        read: &Read,
+        at: Vec<(ShardNumber, Vec<HostId>)>,
         take: &mut dyn FnMut(Found) -> Result<(), TooManySamples>,
     ) -> Result<(), ApiError> {
-        let objects = self.of_all_shards(reads, take).await?;
+        let objects = self.of_all_shards(read, at, take).await?;
         planner::check_objects(objects.len())?;
         let opened = self.opened(objects).await?;
         let cost =
@@ -67,7 +59,7 @@ impl<'a> Gathering<'a> {
         cost.check()?;
         let mut parts = stream::iter(opened)
             .map(|(order, read, object)| async move { (order, object.parts(&read).await) })
-            .buffered(OBJECTS_AT_ONCE);
+            .buffered(CALLS_AT_ONCE);
         while let Some((order, found)) = parts.next().await {
             for part in self.whole(found)?.unwrap_or_default() {
                 if let Some(part) = self.whole(part)? {
@@ -81,65 +73,38 @@ impl<'a> Gathering<'a> {
         Ok(())
     }
 
-    /// Asks the shards, and those that they name: a shard knows where else a host's samples are.
+    /// Asks the shards, and those that they name: a shard knows where else a host's samples are. One after the other, for
+    /// each may answer with as many samples as a query may hold.
     async fn of_all_shards(
         &mut self,
-        reads: Vec<(ShardNumber, Read)>,
+        read: &Read,
+        at: Vec<(ShardNumber, Vec<HostId>)>,
         take: &mut dyn FnMut(Found) -> Result<(), TooManySamples>,
     ) -> Result<Vec<InObject>, ApiError> {
-        let mut asked: BTreeSet<(ShardNumber, HostId)> = BTreeSet::new();
         let mut objects = Vec::new();
-        let mut round = reads;
+        let mut asked = Asked::default();
         let mut order: usize = 0;
-        for _ in 0..ROUNDS_MAX {
-            for (shard, read) in &round {
-                asked.extend(read.hosts.iter().map(|host| (*shard, *host)));
+        let mut round = asked.further(at)?;
+        while !round.is_empty() {
+            let mut named = Vec::new();
+            for (shard, hosts) in round {
+                let read = Read { hosts, ..read.clone() };
+                let reply = of_shard(self.env, shard, read.clone()).await;
+                order = order.saturating_add(1);
+                let Some(reply) = self.whole(reply)? else { continue };
+                self.warnings.extend(reply.warnings);
+                self.resolution = self.resolution.max(reply.resolution);
+                reply.parts.into_iter().try_for_each(|part| take(Found::Part(ranked(order, part))))?;
+                reply.evaluated.into_iter().try_for_each(|cells| take(Found::Evaluated(cells)))?;
+                objects.extend(reply.objects.into_iter().map(|object| (order, read.clone(), object)));
+                named.extend(reply.elsewhere.into_iter().map(|(shard, host)| (shard, vec![host])));
+                if self.is_late()? {
+                    return Ok(objects);
+                }
             }
-            let ordered = (order..).zip(round).collect::<Vec<_>>();
-            order = order.saturating_add(ordered.len());
-            let (found, elsewhere) = self.of_shards(ordered, take).await?;
-            objects.extend(found);
-            round = elsewhere;
-            round.retain_mut(|(shard, read)| {
-                read.hosts.retain(|host| asked.insert((*shard, *host)));
-                !read.hosts.is_empty()
-            });
-            if round.is_empty() {
-                return Ok(objects);
-            }
+            round = asked.further(named)?;
         }
-        Err(ApiError::internal("shards name ever more shards"))
-    }
-
-    /// Takes what the shards hold themselves, and returns the objects that hold the rest, and what other shards are to
-    /// be asked.
-    async fn of_shards(
-        &mut self,
-        reads: Vec<(usize, (ShardNumber, Read))>,
-        take: &mut dyn FnMut(Found) -> Result<(), TooManySamples>,
-    ) -> Result<(Vec<InObject>, Vec<(ShardNumber, Read)>), ApiError> {
-        let env = self.env;
-        let mut replies =
-            stream::iter(reads)
-                .map(|(order, (shard, read))| async move {
-                    (order, read.clone(), of_shard(env, shard, read).await)
-                })
-                .buffered(SHARDS_AT_ONCE);
-        let (mut objects, mut elsewhere) = (Vec::new(), Vec::new());
-        while let Some((order, read, reply)) = replies.next().await {
-            let Some(reply) = self.whole(reply)? else { continue };
-            self.warnings.extend(reply.warnings);
-            self.resolution = self.resolution.max(reply.resolution);
-            reply.parts.into_iter().try_for_each(|part| take(Found::Part(ranked(order, part))))?;
-            reply.evaluated.into_iter().try_for_each(|cells| take(Found::Evaluated(cells)))?;
-            objects.extend(reply.objects.into_iter().map(|object| (order, read.clone(), object)));
-            let hosts = reply.elsewhere.into_iter();
-            elsewhere.extend(hosts.map(|(shard, host)| (shard, Read { hosts: vec![host], ..read.clone() })));
-            if self.is_late()? {
-                break;
-            }
-        }
-        Ok((objects, elsewhere))
+        Ok(objects)
     }
 
     async fn opened(
@@ -151,7 +116,7 @@ impl<'a> Gathering<'a> {
             .map(|(order, read, object)| async move {
                 objects::open(env, object).await.map(|opened| (order, read, opened))
             })
-            .buffered(OBJECTS_AT_ONCE);
+            .buffered(CALLS_AT_ONCE);
         let mut opened = Vec::new();
         while let Some(object) = indexes.next().await {
             opened.extend(self.whole(object)?);

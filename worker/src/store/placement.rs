@@ -1,9 +1,10 @@
-//! Where the data of hosts is.
+//! Where the data of hosts is: what the catalogue says, and what shards say of each other.
 
 use super::catalogue::{Catalogue, Placement};
 use crate::api_error::ApiError;
 use edgewatch_engine::head::ShardNumber;
 use edgewatch_shared::{ErrorCode, HostId, HostName};
+use std::collections::BTreeSet;
 use worker::Env;
 
 /// Where a host's data is: by its id, or of all that ever had its name.
@@ -41,4 +42,41 @@ pub fn by_shard(placements: impl IntoIterator<Item = Placement>) -> Vec<(ShardNu
         }
     }
     shards
+}
+
+/// What to say where nothing was found, and the catalogue may be to blame.
+pub async fn suspicion(env: &Env) -> Option<String> {
+    let is_empty = Catalogue::open(env).await.ok()?.is_empty().await.ok()?;
+    is_empty.then(|| {
+        "the catalogue knows no host at all: if it was lost, `edgewatch rebuild-catalogue` tells it everything again".into()
+    })
+}
+
+/// Rounds of shards that name further shards: a chain of moves is named whole by every shard of it.
+const ROUNDS_MAX: usize = 4;
+
+/// Which hosts shards were asked about.
+#[derive(Default)]
+pub struct Asked {
+    pairs: BTreeSet<(ShardNumber, HostId)>,
+    rounds: usize,
+}
+
+impl Asked {
+    /// What of this has not been asked yet, and is now.
+    pub fn further(
+        &mut self,
+        named: Vec<(ShardNumber, Vec<HostId>)>,
+    ) -> Result<Vec<(ShardNumber, Vec<HostId>)>, ApiError> {
+        let mut further = named;
+        further.retain_mut(|(shard, hosts)| {
+            hosts.retain(|host| self.pairs.insert((*shard, *host)));
+            !hosts.is_empty()
+        });
+        self.rounds = self.rounds.saturating_add(1);
+        if self.rounds > ROUNDS_MAX && !further.is_empty() {
+            return Err(ApiError::internal("shards name ever more shards"));
+        }
+        Ok(further)
+    }
 }

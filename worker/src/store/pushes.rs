@@ -1,6 +1,6 @@
 //! A push on its way to where its host lives: one shard, or several that share its series.
 
-use super::shards;
+use super::{CALLS_AT_ONCE, shards};
 use crate::{api_error::ApiError, instance};
 use edgewatch_engine::{
     call::{Push, Pushed, Reply, Request, ShardError},
@@ -11,9 +11,6 @@ use edgewatch_engine::{
 use edgewatch_shared::{HostId, limits::PUSH_INTERVAL_MS};
 use futures_util::{StreamExt, stream};
 use worker::Env;
-
-/// Parts that are on their way at the same time.
-const PARTS_AT_ONCE: usize = 6;
 
 /// Has a push made durable: all of it, or what is left of it can be sent again.
 pub async fn store(env: &Env, push: Push) -> Result<Pushed, ApiError> {
@@ -44,7 +41,7 @@ async fn store_parts(
     }
     let mut replies = stream::iter(parts)
         .map(|(shard, part)| store_part(env, host, (home, shards), shard, part))
-        .buffer_unordered(PARTS_AT_ONCE);
+        .buffer_unordered(CALLS_AT_ONCE);
     let mut sum = Pushed::default();
     while let Some(reply) = replies.next().await {
         let part = reply?;

@@ -1,5 +1,6 @@
 //! Calls to shards.
 
+use super::CALLS_AT_ONCE;
 use crate::{api_error::ApiError, counting};
 use edgewatch_engine::{
     call::{self, Call, Reply, Request, ShardError, Way},
@@ -14,8 +15,6 @@ use worker::{
     web_sys,
 };
 
-/// Shards asked at the same time.
-const CONCURRENCY: usize = 6;
 /// How often a call is sent on. A move sends pushes straight from the home shard, so more than one only happens where
 /// moves were cut off.
 const HOPS_MAX: usize = 4;
@@ -112,7 +111,7 @@ pub async fn ask_all(
     request: &Request,
 ) -> Vec<(ShardNumber, Result<Reply, ApiError>)> {
     let ask_one = |shard| async move { (shard, ask(env, shard, request.clone()).await) };
-    stream::iter(shards).map(ask_one).buffer_unordered(CONCURRENCY).collect().await
+    stream::iter(shards).map(ask_one).buffer_unordered(CALLS_AT_ONCE).collect().await
 }
 
 async fn exchange(env: &Env, shard: ShardNumber, call: &Call) -> Result<Result<Reply, ShardError>, ApiError> {

@@ -1,6 +1,6 @@
 //! What a shard that lost its storage is given back, and what is forgotten of it.
 
-use super::Catalogue;
+use super::{Catalogue, json};
 use crate::api_error::ApiError;
 use edgewatch_engine::{
     head::ShardNumber,
@@ -10,8 +10,8 @@ use edgewatch_shared::{HostId, HostName, TimestampMs};
 use serde::Deserialize;
 
 impl Catalogue {
-    /// The hosts that are placed on a shard now.
-    pub async fn hosts_of(&self, shard: ShardNumber) -> Result<Vec<HostRecord>, ApiError> {
+    /// The hosts that are placed on some shards now.
+    pub async fn hosts_of(&self, shards: &[ShardNumber]) -> Result<Vec<HostRecord>, ApiError> {
         #[derive(Deserialize)]
         struct Row {
             id: HostId,
@@ -22,9 +22,10 @@ impl Catalogue {
             tags: String,
         }
         let select = "SELECT id, name, enrolled_ms, revoked, facts, tags FROM hosts \
-                      WHERE id IN (SELECT source FROM placements p WHERE shard = ?1 \
+                      WHERE id IN (SELECT source FROM placements p \
+                      WHERE shard IN (SELECT value FROM json_each(?1)) \
                       AND from_ms = (SELECT max(from_ms) FROM placements WHERE source = p.source))";
-        let rows = self.rows::<Row>(select, &[shard.into()]).await?;
+        let rows = self.rows::<Row>(select, &[json(&shards)?.into()]).await?;
         let record = |row: Row| HostRecord {
             id: row.id,
             name: row.name,
