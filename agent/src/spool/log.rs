@@ -348,7 +348,8 @@ fn segment_files(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
 
 /// The last segment's file, to write on behind its last whole record.
 fn reopened(segment: &Segment, torn_bytes: u64, disk: &dyn Disk) -> Option<Arc<File>> {
-    if segment.bytes < HEAD.len() as u64 {
+    // What has no record may not even have a head.
+    if segment.bytes <= HEAD.len() as u64 {
         return None;
     }
     if torn_bytes > 0 {

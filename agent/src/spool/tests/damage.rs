@@ -61,6 +61,19 @@ fn a_segment_that_ends_anywhere_has_all_batches_before() {
 }
 
 #[test]
+fn behind_a_segment_that_ends_anywhere_more_is_written() {
+    let (bytes, _) = segment();
+    for end in (0..40).chain([bytes.len() - 1]) {
+        let dir = TempDir::new().unwrap();
+        fs::write(dir.path().join("00000001.segment"), &bytes[..end]).unwrap();
+        Process::start(dir.path(), 2).freeze_all(1);
+        let process = Process::start(dir.path(), 3);
+        assert!(process.deliver_all().contains(&(2, 1, 2)), "cut at {end}");
+        assert_eq!(process.counters.damaged_batches.get(), 0, "cut at {end}");
+    }
+}
+
+#[test]
 fn a_changed_byte_costs_one_record_at_the_most_and_is_counted() {
     let (bytes, records) = segment();
     let all: BTreeSet<Sent> = records.iter().filter_map(|(_, sent)| *sent).collect();
