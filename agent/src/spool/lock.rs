@@ -40,7 +40,9 @@ impl Lock {
                     tell_who(&file);
                     return Ok(Some(Self { _file: file }));
                 }
-                Err(TryLockError::WouldBlock) if attempt == 0 => warn!("waiting for {}", held_by(&path)),
+                Err(TryLockError::WouldBlock) if attempt == 0 => {
+                    warn!("the spool is used by {}, waiting for it to end", held_by(&path));
+                }
                 Err(TryLockError::WouldBlock) => {}
                 Err(TryLockError::Error(error)) => {
                     warn!(

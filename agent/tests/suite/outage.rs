@@ -60,6 +60,8 @@ struct Server {
     mood: Option<Mood>,
     /// The pushes that were stored, and a checksum of each.
     stored: BTreeMap<(StreamId, u64, u64), u64>,
+    /// Those of which the agent knows.
+    acknowledged: BTreeSet<(StreamId, u64, u64)>,
     floors: BTreeMap<StreamId, u64>,
     /// The values that were stored. The collector counts, so none comes twice.
     values: BTreeSet<u64>,
@@ -77,6 +79,7 @@ impl Server {
         let PushFrame { stream, floor, readings, metrics, .. } = push;
         let metrics = metrics.unwrap();
         let key = (stream, readings.first, readings.last);
+        assert!(!self.acknowledged.contains(&key), "{readings:?} of {stream:?} were acknowledged");
         let known = self.stored.insert(key, metrics.checksum());
         match known {
             Some(known) => assert_eq!(known, metrics.checksum(), "{readings:?} of {stream:?} changed"),
@@ -101,7 +104,10 @@ impl Server {
         };
         match mood {
             Mood::Mumbles => answer(504, String::new()),
-            _ => answer(202, serde_json::to_string(&reply).unwrap()),
+            _ => {
+                self.acknowledged.insert(key);
+                answer(202, serde_json::to_string(&reply).unwrap())
+            }
         }
     }
 }
