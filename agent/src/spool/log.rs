@@ -114,7 +114,8 @@ impl Log {
         }
         log.count(&recovered.held);
         log.remove_settled(&recovered.held);
-        log.synced = log.end();
+        // What a process wrote that was killed is durable only once the operating system has come to it.
+        log.synced = Place { at: log.active.as_ref().map_or(log.end().at, |_| 0), ..log.end() };
         Ok((log, recovered))
     }
 

@@ -1,6 +1,7 @@
 //! Files that were cut off, changed, or are none of ours: the rest is delivered.
 
 use super::*;
+use proptest::prelude::*;
 use std::{collections::BTreeSet, fs};
 
 /// A segment in which five batches lie, of which the second was delivered; and where each of its records ends.
@@ -135,4 +136,24 @@ fn a_segment_of_which_nothing_can_be_read_is_passed_over() {
     assert!(sent.is_sorted() && sent.len() > 20 && sent.len() < 40, "{sent:?}");
     assert_eq!(process.counters.damaged_batches.get(), 2);
     assert!(dir.path().join("notes.txt").exists());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn whatever_lies_there_what_is_new_is_delivered(
+        begins_as_one_of_ours in any::<bool>(),
+        noise in prop::collection::vec(any::<u8>(), 0..400),
+        swapped in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..40),
+    ) {
+        let mut bytes = if begins_as_one_of_ours { segment().0 } else { Vec::new() };
+        bytes.extend(noise);
+        bytes.push(0);
+        for (at, byte) in swapped {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        delivered(&bytes);
+    }
 }
