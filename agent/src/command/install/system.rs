@@ -1,5 +1,5 @@
-//! The one place of this crate that starts programs: `systemctl`, `useradd` and `userdel`, on behalf of the operator who
-//! types `install` or `uninstall`. `run` does not reach it, and no server can.
+//! Where `install` and `uninstall` start programs, on behalf of the operator who types them: `systemctl`, `useradd` and
+//! `userdel`. `run` does not reach it, and no server can.
 
 use super::{InstallError, NAME};
 use std::{fs, process::Command};
