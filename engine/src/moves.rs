@@ -1,8 +1,8 @@
 //! Hosts that were moved to or from a shard, or spread over several: one row a host, only for those.
 //!
 //! A move has a number that grows with every move of its host, the time of the move unless the last one's is later, so
-//! that a step that is done again, or too late, changes nothing. The shard that a host leaves keeps what it left with until it is left again: whoever finds that
-//! it has not arrived can carry it on.
+//! that a step that is done again, or too late, changes nothing. The shard that a host leaves keeps what it left with until
+//! it is left again: whoever finds that it has not arrived can carry it on.
 
 use crate::{
     head::ShardNumber,
@@ -27,7 +27,7 @@ pub enum Destination {
 /// What a host takes along.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Luggage {
-    /// The move's number.
+    /// The move's number: its time, or one more than the last one's.
     pub number: u64,
     /// What is known of it.
     pub record: HostRecord,
@@ -82,7 +82,8 @@ pub struct Placed {
     pub host: HostId,
     /// The shard.
     pub shard: ShardNumber,
-    /// Since when. Of moves only the order is remembered: each counts as a millisecond after the host came.
+    /// Since when. Of moves before the last one only the order is remembered: each counts as a millisecond after the host
+    /// came.
     pub from: TimestampMs,
     /// Which part of its series, of how many; empty for all of them.
     pub part: String,
@@ -100,10 +101,12 @@ impl Whereabouts {
                 (&luggage.trail, luggage.number, split::parts_of_series(shards))
             }
         };
-        let after = |moves: u64| enrolled.plus_ms(i64::try_from(moves).unwrap_or(i64::MAX));
+        let after = |moves: usize| enrolled.plus_ms(i64::try_from(moves).unwrap_or(i64::MAX));
         let left = trail.iter().filter(|shard| to.iter().all(|(other, _)| other != *shard));
         let left = (0..).zip(left).map(|(moves, shard)| (*shard, String::new(), after(moves)));
-        let is = to.iter().map(|(shard, part)| (*shard, part.clone(), after(number)));
+        // A move's number is its time, and later than every other.
+        let moved = TimestampMs(i64::try_from(number).unwrap_or(i64::MAX)).max(after(trail.len()));
+        let is = to.iter().map(|(shard, part)| (*shard, part.clone(), moved));
         left.chain(is).map(|(shard, part, from)| Placed { host, shard, from, part }).collect()
     }
 }
@@ -182,12 +185,15 @@ mod tests {
         };
         let at = |shard, moves| (shard, moves, String::new());
         // From 0 to 5, back, and on to 9.
-        assert_eq!(placed(left(3, &[5, 0], Destination::Shard(9)), 0), [at(5, 0), at(0, 1), at(9, 3)]);
-        assert_eq!(placed(left(2, &[0, 5], Destination::Shard(0)), 5), [at(5, 0), at(0, 2)]);
-        let here = Whereabouts::Here { number: 3, trail: vec![5, 0] };
-        assert_eq!(placed(here, 9), [at(5, 0), at(0, 1), at(9, 3)]);
-        let part = |shard, part: &str| (shard, 1, part.to_owned());
-        let spread = left(1, &[0], Destination::Shards(vec![0, 3]));
+        assert_eq!(placed(left(1_300, &[5, 0], Destination::Shard(9)), 0), [at(5, 0), at(0, 1), at(9, 300)]);
+        assert_eq!(placed(left(1_200, &[0, 5], Destination::Shard(0)), 5), [at(5, 0), at(0, 200)]);
+        let here = Whereabouts::Here { number: 1_300, trail: vec![5, 0] };
+        assert_eq!(placed(here, 9), [at(5, 0), at(0, 1), at(9, 300)]);
+        // In the same millisecond, it is the last one all the same.
+        let at_once = Whereabouts::Here { number: 1_000, trail: vec![5, 0] };
+        assert_eq!(placed(at_once, 9), [at(5, 0), at(0, 1), at(9, 2)]);
+        let part = |shard, part: &str| (shard, 100, part.to_owned());
+        let spread = left(1_100, &[0], Destination::Shards(vec![0, 3]));
         assert_eq!(placed(spread, 0), [part(0, "0/2"), part(3, "1/2")]);
     }
 }
