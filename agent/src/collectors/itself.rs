@@ -41,12 +41,13 @@ pub struct ItselfReading {
 pub struct Itself {
     counters: Arc<Counters>,
     queue_batches: Box<dyn Fn() -> usize + Send>,
+    resident: host::Resident,
 }
 
 impl Itself {
     /// A collector over the agent's counters and how many batches wait.
     pub fn new(counters: Arc<Counters>, queue_batches: Box<dyn Fn() -> usize + Send>) -> Self {
-        Self { counters, queue_batches }
+        Self { counters, queue_batches, resident: host::Resident::default() }
     }
 
     fn read(&self, resident_bytes: Option<u64>) -> ItselfReading {
@@ -65,7 +66,7 @@ impl Itself {
 
 impl Collector for Itself {
     fn collect(&mut self, readings: &mut Vec<Reading>) -> Result<(), CollectError> {
-        let resident_bytes = host::resident_bytes();
+        let resident_bytes = self.resident.bytes();
         let told = resident_bytes.as_ref().ok().copied().flatten();
         readings.extend(samples(&self.read(told)));
         resident_bytes.map(drop)

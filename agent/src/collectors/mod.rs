@@ -29,7 +29,7 @@ use crate::{
 };
 use edgewatch_shared::limits::LABEL_VALUE_BYTES_MAX;
 use log::{info, warn};
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 /// One value of one series, not yet stamped.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,7 +50,7 @@ impl Reading {
 
     /// A value of the series with this label.
     pub fn labelled(name: &'static str, key: &'static str, text: &str, value: f64) -> Self {
-        Self::plain(name, value).with(key, text)
+        Self { name, labels: vec![(key, text.to_owned())], value }
     }
 
     /// The reading with one more label.
@@ -149,8 +149,8 @@ impl Collectors {
     /// One round: every collector's readings. Failures are counted, and said when they begin and end.
     pub fn collect(&mut self) -> Vec<Reading> {
         let mut readings = Vec::new();
+        let mut told = Vec::new();
         for Running { noun, collector, is_failing } in &mut self.running {
-            let mut told = Vec::new();
             let mut result = collector.collect(&mut told);
             if let Some(illegal) = drop_illegal(&mut told) {
                 result = result.and(Err(CollectError::Illegal(illegal)));
@@ -166,7 +166,7 @@ impl Collectors {
             }
             match self.naming {
                 Naming::Edgewatch => readings.append(&mut told),
-                Naming::NodeExporter => readings.extend(names::as_node_exporter(noun, told)),
+                Naming::NodeExporter => readings.extend(names::as_node_exporter(noun, mem::take(&mut told))),
             }
         }
         if !self.exclude.is_empty() {

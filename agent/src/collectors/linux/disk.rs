@@ -3,6 +3,7 @@
 use super::{kept::Kept, patient::Patient};
 use crate::{
     collectors::{CollectError, Collector, Reading, percentage},
+    os_clock,
     settings::collection::{Collection, Excludes, Naming},
     settings::patterns::Patterns,
 };
@@ -22,6 +23,10 @@ pub const DESCRIBED: &[&str] = &[
 /// File systems that lie on another host, which need not answer.
 const NETWORK: &[&str] =
     &["9p", "afs", "ceph", "cifs", "davfs", "glusterfs", "lustre", "ncpfs", "nfs", "nfs4", "smb3", "smbfs"];
+
+/// Milliseconds after which the mount table is read again though the kernel does not call it changed. Reason: it does not
+/// say so of a file system that an error makes read-only.
+const READ_EVERY_MS: i64 = 30_000;
 
 /// A line of the mount table.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,7 +68,9 @@ pub struct Disk {
     naming: Naming,
     exclude: Excludes<Patterns>,
     with_network: bool,
-    table: MountTable,
+    table: Kept,
+    read_ms: Option<i64>,
+    mounts: Vec<Mount>,
     patient: Patient<Option<Space>>,
 }
 
@@ -74,9 +81,23 @@ impl Disk {
             naming: collection.naming,
             exclude: collection.exclude.clone(),
             with_network: collection.network_file_systems,
-            table: MountTable::default(),
+            table: mount_table(),
+            read_ms: None,
+            mounts: Vec::new(),
             patient: Patient::new(ask),
         }
+    }
+
+    /// Reads the mount table when it is due or has changed.
+    fn read(&mut self, now_ms: i64) -> Result<(), CollectError> {
+        let is_due = self.read_ms.is_none_or(|read_ms| now_ms.saturating_sub(read_ms) >= READ_EVERY_MS);
+        if self.table.is_news() || is_due {
+            self.read_ms = None;
+            let table = self.table.text()?.to_owned();
+            self.mounts = self.told(&table);
+            self.read_ms = Some(now_ms);
+        }
+        Ok(())
     }
 
     /// The mounts of a table that are told of.
@@ -89,14 +110,11 @@ impl Disk {
 
 impl Collector for Disk {
     fn collect(&mut self, readings: &mut Vec<Reading>) -> Result<(), CollectError> {
-        if let Some(table) = self.table.news()? {
-            self.table.mounts = self.told(&table);
-            self.table.seen = table;
-        }
-        let paths: Vec<&str> = self.table.mounts.iter().map(|mount| mount.path.as_str()).collect();
+        self.read(os_clock::running_ms())?;
+        let paths: Vec<&str> = self.mounts.iter().map(|mount| mount.path.as_str()).collect();
         let answers = self.patient.ask(&paths);
         let mut result = Ok(());
-        for (mount, answer) in self.table.mounts.iter().zip(answers) {
+        for (mount, answer) in self.mounts.iter().zip(answers) {
             match answer {
                 Ok(Some(space)) => {
                     readings.extend(samples(mount, space));
@@ -113,27 +131,10 @@ impl Collector for Disk {
 }
 
 /// The host's mounts, as its first process has them: a sandboxed unit's own are read-only for the most part. Where that
-/// process is hidden, our own. They hardly ever change, so what they mean is worked out when they do.
-struct MountTable {
-    first: Kept,
-    own: Kept,
-    seen: String,
-    mounts: Vec<Mount>,
-}
-
-impl Default for MountTable {
-    fn default() -> Self {
-        let (first, own) = (Kept::new("/proc/1/mounts"), Kept::new("/proc/self/mounts"));
-        Self { first, own, seen: String::new(), mounts: Vec::new() }
-    }
-}
-
-impl MountTable {
-    /// The table, if it is another one than that which was seen.
-    fn news(&mut self) -> Result<Option<String>, CollectError> {
-        let table = self.first.text().or_else(|_| self.own.text())?;
-        Ok((table != self.seen).then(|| table.to_owned()))
-    }
+/// process is hidden, our own.
+fn mount_table() -> Kept {
+    let mut first = Kept::new("/proc/1/mounts");
+    if first.read().is_ok() { first } else { Kept::new("/proc/self/mounts") }
 }
 
 /// Asks a file system for its size. `None` for what is no directory or none of ours.
@@ -354,6 +355,23 @@ mod tests {
         let told = |collection: &Collection| Disk::new(collection).told(table).len();
         assert_eq!(told(&collection), 1);
         assert_eq!(told(&Collection { network_file_systems: true, ..collection }), 2);
+    }
+
+    #[test]
+    fn the_table_is_read_when_it_is_due() {
+        let collection = Collection::usual(Naming::Edgewatch, "/nowhere".into());
+        let mut disk = Disk::new(&collection);
+        disk.read(1_000).unwrap();
+        for (now_ms, read_ms) in [
+            (1_000 + READ_EVERY_MS - 1, 1_000),
+            (1_000 + READ_EVERY_MS, 1_000 + READ_EVERY_MS),
+        ] {
+            // Whoever mounts something meanwhile makes it due earlier.
+            if !disk.table.is_news() {
+                disk.read(now_ms).unwrap();
+                assert_eq!(disk.read_ms, Some(read_ms), "{now_ms}");
+            }
+        }
     }
 
     #[test]

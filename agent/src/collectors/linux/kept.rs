@@ -2,6 +2,7 @@
 //! kept too. To open one costs more than to read it.
 
 use crate::collectors::CollectError;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{fs::File, io, os::unix::fs::FileExt, str};
 
 /// Bytes that a buffer begins with. Reason: most of these files have less, so that one call reads all of it.
@@ -19,6 +20,14 @@ impl Kept {
     /// A file that is opened when it is first read.
     pub const fn new(path: &'static str) -> Self {
         Self { path, file: None, buffer: Vec::new() }
+    }
+
+    /// Whether the kernel calls it changed since it was read, which it does of mount tables only (`man 5 proc_pid_mounts`).
+    /// What was not read is news.
+    pub fn is_news(&self) -> bool {
+        let Some(file) = &self.file else { return true };
+        let mut asked = [PollFd::new(file, PollFlags::PRI)];
+        !matches!(poll(&mut asked, Some(&Timespec::default())), Ok(0))
     }
 
     /// What it says now.
@@ -69,6 +78,14 @@ mod tests {
         let text = kept.text().unwrap();
         assert!(text.len() > BUFFER_BYTES_MIN);
         assert_eq!(text.lines().count(), std::fs::read_to_string("/proc/vmstat").unwrap().lines().count());
+    }
+
+    #[test]
+    fn what_was_not_read_is_news() {
+        let mut mounts = Kept::new("/proc/self/mounts");
+        assert!(mounts.is_news());
+        // Whoever mounts something meanwhile is told of once.
+        assert!((0..1_000).any(|_| mounts.read().is_ok() && !mounts.is_news()));
     }
 
     #[test]

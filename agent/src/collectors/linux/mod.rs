@@ -81,12 +81,22 @@ fn text_of(path: impl AsRef<Path>) -> Result<String, CollectError> {
         .map_err(|error| CollectError::unreadable(&path.display().to_string(), error))
 }
 
-/// Resident memory of this process in bytes.
-pub fn resident_bytes() -> Result<Option<u64>, CollectError> {
-    let statm = text_of("/proc/self/statm")?;
-    resident_of(&statm, rustix::param::page_size() as u64)
-        .map(Some)
-        .ok_or(CollectError::Absurd("/proc/self/statm has no second number"))
+/// Resident memory of this process.
+pub struct Resident(kept::Kept);
+
+impl Default for Resident {
+    fn default() -> Self {
+        Self(kept::Kept::new("/proc/self/statm"))
+    }
+}
+
+impl Resident {
+    /// In bytes.
+    pub fn bytes(&mut self) -> Result<Option<u64>, CollectError> {
+        resident_of(self.0.text()?, rustix::param::page_size() as u64)
+            .map(Some)
+            .ok_or(CollectError::Absurd("/proc/self/statm has no second number"))
+    }
 }
 
 /// Resident bytes out of `/proc/self/statm`: its second number, in pages (`man 5 proc_pid_statm`).

@@ -49,7 +49,13 @@ pub fn owner(_pid: u32) -> Option<String> {
     None
 }
 
-/// Resident memory of this process in bytes: not told here.
-pub fn resident_bytes() -> Result<Option<u64>, CollectError> {
-    Ok(None)
+/// Resident memory of this process: not told here.
+#[derive(Default)]
+pub struct Resident;
+
+impl Resident {
+    /// Nothing.
+    pub fn bytes(&mut self) -> Result<Option<u64>, CollectError> {
+        Ok(None)
+    }
 }
