@@ -5,7 +5,7 @@ mod contenders;
 mod running;
 mod tls;
 
-pub use running::{RunningAgent, Way, binary};
+pub use running::{RunningAgent, Way};
 
 use crate::{figure::Figure, process::Memory};
 use anyhow::{Context, Result};
@@ -29,9 +29,9 @@ const ARRIVAL: Duration = Duration::from_secs(100);
 /// What a sample of node_exporter and vmagent is called beside ours.
 const SCRAPED: &str = "node_exporter and vmagent";
 
-/// Size of the release binary.
+/// Size of the agent as it is released.
 pub fn binary_size() -> Result<Figure> {
-    Ok(Figure::new("agent_binary_bytes", bytes_of(&binary())?, "B"))
+    Ok(Figure::new("agent_binary_bytes", bytes_of(&xtask::bench::agent())?, "B"))
 }
 
 fn bytes_of(file: &Path) -> Result<f64> {

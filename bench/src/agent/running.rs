@@ -7,16 +7,11 @@ use edgewatch_shared::{
     token::{Claims, Scope, mint},
 };
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
 };
 use tempfile::TempDir;
-use xtask::{build::Program, server::Server};
-
-/// The program that is measured.
-pub fn binary() -> PathBuf {
-    Program::Agent.path()
-}
+use xtask::server::Server;
 
 /// How an agent is run.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +41,7 @@ impl RunningAgent {
         let claims = Claims::for_static("bench", &[Scope::Enroll], way.name.into(), now_s, 3_600);
         let token = mint(&keyring, &claims);
         let agent = |verb: &[&str]| {
-            let mut command = Command::new(binary());
+            let mut command = Command::new(xtask::bench::agent());
             command.args(verb).arg("--state-dir").arg(state.path()).stdout(Stdio::null());
             if let Some(ca_file) = way.ca_file {
                 command.arg("--ca-file").arg(ca_file);

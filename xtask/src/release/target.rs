@@ -58,6 +58,17 @@ const C_FLAGS: &str =
     "-fno-asynchronous-unwind-tables -fno-unwind-tables -ffunction-sections -fdata-sections";
 
 impl Target {
+    /// The one of this machine, if there is one.
+    pub fn of_this_machine() -> Option<Self> {
+        let is_it = |target: &Self| env::consts::OS == "linux" && env::consts::ARCH == target.machine;
+        TARGETS.into_iter().find(is_it)
+    }
+
+    /// Where a program lies once it is built.
+    pub fn path(&self, program: Program) -> PathBuf {
+        project::target_dir().join(self.triple).join("release").join(program.package())
+    }
+
     /// Compiles a program, and makes sure that it is static and starts. Its path. Each is compiled on its own: compiled
     /// together, programs share the features of what they depend on, and get larger.
     pub fn build(&self, program: Program, zig: &Path) -> Result<PathBuf> {
@@ -65,7 +76,7 @@ impl Target {
         let mut command = cargo();
         command.args(["build", "--release", "--target", self.triple, "--package", program.package()]);
         run(self.environment(&mut command, zig)?)?;
-        let path = project::target_dir().join(self.triple).join("release").join(program.package());
+        let path = self.path(program);
         self.check(&path).with_context(|| path.display().to_string())?;
         Ok(path)
     }

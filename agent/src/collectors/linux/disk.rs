@@ -362,10 +362,9 @@ mod tests {
         let collection = Collection::usual(Naming::Edgewatch, "/nowhere".into());
         let mut disk = Disk::new(&collection);
         disk.read(1_000).unwrap();
-        for (now_ms, read_ms) in [
-            (1_000 + READ_EVERY_MS - 1, 1_000),
-            (1_000 + READ_EVERY_MS, 1_000 + READ_EVERY_MS),
-        ] {
+        for (now_ms, read_ms) in
+            [(1_000 + READ_EVERY_MS - 1, 1_000), (1_000 + READ_EVERY_MS, 1_000 + READ_EVERY_MS)]
+        {
             // Whoever mounts something meanwhile makes it due earlier.
             if !disk.table.is_news() {
                 disk.read(now_ms).unwrap();
