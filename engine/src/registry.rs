@@ -70,8 +70,11 @@ impl Registry {
                      catalogued INTEGER, details BLOB) WITHOUT ROWID";
         sql.exec(table, &[])?;
         let rows = sql.exec("SELECT id, state, enrolled_ms, catalogued, details FROM hosts", &[])?;
-        let records = rows.into_iter().map(record).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { hosts: records.into_iter().map(|record| (record.id, record)).collect() })
+        let mut registry = Self::default();
+        for row in rows {
+            registry.remember(record(row)?);
+        }
+        Ok(registry)
     }
 
     /// A host, whatever its state.

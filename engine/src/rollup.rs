@@ -217,14 +217,16 @@ pub fn from_series(stored: Vec<SeriesSamples>) -> BTreeMap<Series, Vec<Rollup>> 
         })
     };
     let rollups = |buckets: BTreeMap<_, _>| buckets.into_iter().filter_map(rollup).collect();
-    columns.into_iter().map(|(series, buckets)| (series, rollups(buckets))).collect()
+    let mut series = BTreeMap::new();
+    series.extend(columns.into_iter().map(|(of, buckets)| (of, rollups(buckets))));
+    series
 }
 
 /// Of two rollups of a bucket the one of more samples counts, of equals the fresh one: what was rolled up stays where
 /// its samples are gone by now. Both in order of time, and so is what is returned.
 pub fn fuller(fresh: Vec<Rollup>, stored: &[Rollup]) -> Vec<Rollup> {
-    let mut buckets: BTreeMap<TimestampMs, Rollup> =
-        stored.iter().map(|rollup| (rollup.start, *rollup)).collect();
+    let mut buckets = BTreeMap::new();
+    buckets.extend(stored.iter().map(|rollup| (rollup.start, *rollup)));
     for rollup in fresh {
         let kept = buckets.entry(rollup.start).or_insert(rollup);
         if rollup.count >= kept.count {

@@ -138,8 +138,10 @@ fn load(sql: &impl Sql, host: HostId) -> Result<BTreeSet<Fingerprint>, SqlError>
     let Some(row) = sql.exec(select, &[Value::Blob(host.as_bytes().to_vec())])?.into_iter().next() else {
         return Ok(BTreeSet::new());
     };
-    let [known] = columns(row)?;
-    Ok(known.blob()?.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect())
+    let [stored] = columns(row)?;
+    let mut known = BTreeSet::new();
+    known.extend(stored.blob()?.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes)));
+    Ok(known)
 }
 
 #[cfg(test)]

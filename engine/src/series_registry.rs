@@ -153,7 +153,9 @@ fn load(sql: &impl Sql, host: HostId, inflater: &mut Inflater) -> Result<Spans, 
         return Ok(Spans::new());
     };
     let stored: Vec<(Series, i64, i64)> = postcard::from_bytes(&plain).unwrap_or_default();
-    Ok(stored.into_iter().map(|(series, first, last)| (series, (Hour(first), Hour(last)))).collect())
+    let mut spans = Spans::new();
+    spans.extend(stored.into_iter().map(|(series, first, last)| (series, (Hour(first), Hour(last)))));
+    Ok(spans)
 }
 
 #[cfg(test)]

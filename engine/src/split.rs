@@ -42,7 +42,11 @@ pub fn parts(
     instance: &mut Instance,
 ) -> Result<Vec<(ShardNumber, Push)>, ShardError> {
     let payloads = match push.payload {
-        None => shards.iter().map(|shard| (*shard, None)).collect(),
+        None => {
+            let mut payloads = Payloads::new();
+            payloads.extend(shards.iter().map(|shard| (*shard, None)));
+            payloads
+        }
         Some(Payload::Named(named)) => parts_of_named(&named, shards, instance)?,
         Some(Payload::Listed(listed)) => parts_of_listed(listed, shards, instance)?,
     };
@@ -72,7 +76,8 @@ fn parts_of_named(
         }
     }
     let mut payloads = Payloads::new();
-    let active: BTreeSet<Fingerprint> = batch.series.iter().copied().collect();
+    let mut active = BTreeSet::new();
+    active.extend(batch.series.iter().copied());
     for (shard, series) in by_shard {
         let headlines = Headlines::of(series.iter().map(|entry| &entry.series));
         let fingerprints = series.iter().map(|entry| fingerprint(&entry.series));

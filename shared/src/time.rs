@@ -2,11 +2,15 @@
 
 use crate::limits::{DAY_MS, HOUR_MS};
 use serde::{Deserialize, Serialize};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// An instant in milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TimestampMs(pub i64);
+
+/// In a millisecond.
+const NANOS: i128 = 1_000_000;
 
 /// Why a text is not a time.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -23,13 +27,15 @@ impl TimestampMs {
     /// assert!(TimestampMs::parse_rfc3339("yesterday").is_err());
     /// ```
     pub fn parse_rfc3339(text: &str) -> Result<Self, TimeError> {
-        text.parse::<jiff::Timestamp>().map(|time| Self(time.as_millisecond())).map_err(|_| TimeError)
+        let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| TimeError)?;
+        i64::try_from(time.unix_timestamp_nanos().div_euclid(NANOS)).map(Self).map_err(|_| TimeError)
     }
 
     /// Prints RFC 3339 in UTC, with milliseconds only where there are any.
-    /// An instant outside the years -9999 to 9999 is printed as its number.
+    /// An instant outside the years 0 to 9999, of which RFC 3339 knows nothing, is printed as its number.
     pub fn to_rfc3339(self) -> String {
-        jiff::Timestamp::from_millisecond(self.0).map_or_else(|_| self.0.to_string(), |time| time.to_string())
+        let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0).saturating_mul(NANOS)).ok();
+        time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| self.0.to_string())
     }
 
     /// The hour this instant lies in.
@@ -128,6 +134,23 @@ mod tests {
     #[test]
     fn hours_before_the_epoch_round_down() {
         assert_eq!(TimestampMs(-1).hour(), Hour(-1));
+    }
+
+    #[test]
+    fn the_years_of_rfc_3339_are_read_and_printed_and_no_others() {
+        for (text, ms) in
+            [("0000-01-01T00:00:00Z", -62_167_219_200_000), ("9999-12-31T23:59:59.999Z", 253_402_300_799_999)]
+        {
+            assert_eq!(TimestampMs::parse_rfc3339(text), Ok(TimestampMs(ms)));
+            assert_eq!(TimestampMs(ms).to_rfc3339(), text);
+        }
+        for ms in [-62_167_219_200_001, 253_402_300_800_000, i64::MIN, i64::MAX] {
+            assert_eq!(TimestampMs(ms).to_rfc3339(), ms.to_string());
+        }
+        assert_eq!(TimestampMs::parse_rfc3339("1969-12-31T23:59:59.9999Z"), Ok(TimestampMs(-1)));
+        for text in ["2026-11-21", "2026-11-21T08:00:00", "2026-02-29T08:00:00Z", "2026-11-21T24:00:00Z"] {
+            assert_eq!(TimestampMs::parse_rfc3339(text), Err(TimeError), "{text}");
+        }
     }
 
     #[test]

@@ -156,8 +156,8 @@ impl HostWork {
     fn merge(&mut self) {
         let Taken { raw, before, rolled_up } = std::mem::take(&mut self.taken);
         let mut stored = rolled_up.map(from_series);
-        let mut samples: BTreeMap<Series, Vec<Sample>> =
-            raw.into_series().map(|entry| (entry.series, entry.samples)).collect();
+        let mut samples: BTreeMap<Series, Vec<Sample>> = BTreeMap::new();
+        samples.extend(raw.into_series().map(|entry| (entry.series, entry.samples)));
         // What was rolled up stays where its samples are gone by now.
         for series in stored.iter().flat_map(BTreeMap::keys) {
             if !samples.contains_key(series) {

@@ -100,8 +100,8 @@ impl Sources {
     pub(super) fn hosts_after(&self, after: Option<HostId>) -> VecDeque<HostId> {
         let of_day = self.0.iter().filter(|source| source.role != Role::Before);
         let entries = of_day.filter_map(|source| source.index.as_ref()).flat_map(BlockIndex::entries);
-        let hosts: BTreeSet<HostId> =
-            entries.map(|entry| entry.host).filter(|host| Some(*host) > after).collect();
+        let mut hosts = BTreeSet::new();
+        hosts.extend(entries.map(|entry| entry.host).filter(|host| Some(*host) > after));
         hosts.into_iter().collect()
     }
 

@@ -14,7 +14,7 @@ use crate::{
 };
 use edgewatch_shared::{HostId, Sample, Series, TimestampMs, series::SeriesSamples};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// How samples become points.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -214,11 +214,15 @@ impl Answer {
         let Self { evaluation, merger, rolled_up, mut cells } = self;
         let mut runs = merger.into_runs();
         let mut rolled_up = rollups(rolled_up);
-        let keys: BTreeSet<_> = runs.keys().chain(cells.keys()).chain(rolled_up.keys()).cloned().collect();
+        for key in cells.keys().chain(rolled_up.keys()) {
+            if !runs.contains_key(key) {
+                runs.insert(key.clone(), Vec::new());
+            }
+        }
         let mut buckets: BTreeMap<TimestampMs, Accumulated> = BTreeMap::new();
-        for key in keys {
+        for (key, runs) in runs {
             let mut known = cells.remove(&key).unwrap_or_default();
-            let mut samples = merged(runs.remove(&key).unwrap_or_default());
+            let mut samples = merged(runs);
             let mut rollups = rolled_up.remove(&key).unwrap_or_default();
             let is_counter = evaluation.is_counter(&key.1);
             evaluation.drop_less_full(&mut rollups, &mut samples);

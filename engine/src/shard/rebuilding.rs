@@ -23,7 +23,8 @@ impl<S: Sql> Shard<S> {
     /// Those objects of which the shard knows nothing, and ought to. What arrived in an hour that is still in the log
     /// comes from a seal that was cut, which will be begun again.
     pub(super) fn unknown_objects(&self, keys: Vec<String>) -> Result<Vec<String>, ShardError> {
-        let known: BTreeSet<String> = block_index::keys(&self.sql)?.into_iter().collect();
+        let mut known = BTreeSet::new();
+        known.extend(block_index::keys(&self.sql)?);
         let belongs = |key: &String| {
             recovery::named(key).is_some_and(|named| {
                 let is_logged = named.part_of.is_some_and(|hour| self.wal.partitions().contains(&hour));
@@ -35,11 +36,13 @@ impl<S: Sql> Shard<S> {
 
     /// Lists blocks that were found in R2, but for those that are listed by now.
     pub(super) fn adopt(&mut self, mut found: Vec<BlockEntry>, now: TimestampMs) -> Result<(), ShardError> {
-        let known: BTreeSet<String> = block_index::keys(&self.sql)?.into_iter().collect();
+        let mut known = BTreeSet::new();
+        known.extend(block_index::keys(&self.sql)?);
         found.retain(|entry| !known.contains(&entry.key));
         // What was in hand did not reckon with them, nor what was recorded of their days.
         self.working = super::Working::default();
-        let days: BTreeSet<Day> = found.iter().map(BlockEntry::day).collect();
+        let mut days = BTreeSet::new();
+        days.extend(found.iter().map(BlockEntry::day));
         let highest = found.iter().map(|entry| entry.rank).max().unwrap_or_default();
         self.newest_block_id = self.newest_block_id.max(highest);
         let entries: Vec<_> =

@@ -29,8 +29,10 @@ pub async fn list(ask: Ask<'_>) -> Result<Reply, ApiError> {
 
 /// `GET /api/v1/metrics/hosts`: their names.
 pub async fn names(ask: Ask<'_>) -> Result<Reply, ApiError> {
-    let names: BTreeSet<_> = listing(&ask).await?.hosts.into_iter().map(|host| host.name).collect();
-    Ok(Reply::json(200, &HostNamesReply { hosts: names.into_iter().collect() }))
+    // In order already; several hosts may have one name.
+    let mut hosts: Vec<_> = listing(&ask).await?.hosts.into_iter().map(|host| host.name).collect();
+    hosts.dedup();
+    Ok(Reply::json(200, &HostNamesReply { hosts }))
 }
 
 /// `DELETE /api/v1/hosts/{host}`: its key dies, it is listed no more; its samples go with their retention.
@@ -79,7 +81,8 @@ pub async fn one_host(ask: &Ask<'_>) -> Result<HostId, ApiError> {
     }
     let name: HostName = text.parse().map_err(|_| no_host())?;
     let placements = Catalogue::open(ask.env).await?.placements_of(&name).await?;
-    let ids: BTreeSet<_> = placements.iter().map(|placement| placement.id).collect();
+    let mut ids = BTreeSet::new();
+    ids.extend(placements.iter().map(|placement| placement.id));
     let mut ids = ids.into_iter();
     match (ids.next(), ids.len()) {
         (None, _) => Err(no_host()),
@@ -98,15 +101,13 @@ const LOST: &str = "the catalogue has lost the hosts that it was told of, and ot
 
 async fn listing(ask: &Ask<'_>) -> Result<HostsReply, ApiError> {
     let catalogue = Catalogue::open(ask.env).await?;
-    let mut shards: BTreeSet<ShardNumber> = catalogue.shards().await?.into_iter().collect();
-    // Hosts pushed by name may be so new that the catalogue has not heard of them.
-    shards.insert(HostId::NAMED_SHARD);
+    let shards = catalogue.shards().await?;
     let mut hosts: BTreeMap<HostId, HostEntry> = BTreeMap::new();
     let mut silent = Vec::new();
     let mut warnings = Vec::new();
     let mut is_told = false;
     let knows_one_shard = shards.len() == 1;
-    for (shard, answer) in shards::ask_all(ask.env, shards.into_iter().collect(), &Request::Hosts).await {
+    for (shard, answer) in shards::ask_all(ask.env, shards, &Request::Hosts).await {
         match answer {
             Ok(call::Reply::Hosts(reports)) => {
                 is_told |= reports.iter().any(|report| report.record.catalogued);
@@ -143,7 +144,8 @@ fn list_once(hosts: &mut BTreeMap<HostId, HostEntry>, report: HostReport, now: T
     if let Some(other) = hosts.remove(&id) {
         let (older, newer) = if entry.last_seen < other.last_seen { (entry, other) } else { (other, entry) };
         let revoked = older.revoked || newer.revoked;
-        let newest = older.newest.into_iter().chain(newer.newest.clone()).collect();
+        let mut newest = older.newest;
+        newest.extend(newer.newest.clone());
         entry = HostEntry { revoked, newest, ..newer };
     }
     hosts.insert(id, entry);

@@ -46,7 +46,8 @@ pub async fn move_host(ask: Ask<'_>) -> Result<Reply, ApiError> {
 /// Spreads a host's series over shards.
 pub async fn split_host(ask: Ask<'_>) -> Result<Reply, ApiError> {
     let SplitBody { shards } = ask.json()?;
-    let distinct: BTreeSet<_> = shards.iter().collect();
+    let mut distinct = BTreeSet::new();
+    distinct.extend(shards.iter().copied());
     if distinct.len() != shards.len() || !(2..=SPLIT_SHARDS_MAX).contains(&shards.len()) {
         return Err(invalid(format!("`shards` names 2 to {SPLIT_SHARDS_MAX} shards, each once")));
     }

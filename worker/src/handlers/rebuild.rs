@@ -20,7 +20,7 @@ use edgewatch_engine::{
     shard::Summary,
 };
 use edgewatch_shared::{
-    ErrorCode, HostId,
+    ErrorCode,
     wire::{RebuildReply, RebuildShards},
 };
 use std::{collections::BTreeSet, fmt, str::FromStr};
@@ -93,9 +93,8 @@ pub async fn rebuild(ask: Ask<'_>) -> Result<Reply, ApiError> {
 
 /// Shards that the catalogue or R2 know of. There may be others, whose hosts never sealed an hour.
 async fn shards_known(ask: &Ask<'_>) -> Result<Vec<ShardNumber>, ApiError> {
-    let mut known: BTreeSet<ShardNumber> =
-        Catalogue::mend(ask.env).await?.shards().await?.into_iter().collect();
-    known.insert(HostId::NAMED_SHARD);
+    let mut known = BTreeSet::new();
+    known.extend(Catalogue::mend(ask.env).await?.shards().await?);
     if let Some(bucket) = blobs::bucket(ask.env) {
         for resolution in Resolution::ALL {
             let prefix = format!("metrics/{}/", resolution.as_str());
@@ -125,8 +124,8 @@ async fn hosts(
     if let call::Reply::Hosts(reports) = shards::ask(ask.env, shard, Request::Hosts).await? {
         reply.hosts_told = reports.len() as u64;
         let hosts: Vec<_> = reports.iter().map(|report| report.record.clone()).collect();
-        let newest = reports.into_iter().filter_map(|report| Some((report.record.id, report.newest?)));
-        let newest: NewestByHost = newest.collect();
+        let mut newest = NewestByHost::new();
+        newest.extend(reports.into_iter().filter_map(|report| Some((report.record.id, report.newest?))));
         if let call::Reply::Usage(usage) = shards::ask(ask.env, shard, Request::Usage).await? {
             let summary = Summary { newest, day: ask.now.day(), used: usage.used };
             let summary = (!hosts.is_empty()).then_some(&summary);

@@ -17,8 +17,8 @@ use edgewatch_engine::{
     call::{self, Request},
     counters::{Counter, Counters},
 };
-use edgewatch_shared::{ErrorCode, HostId, RefusalReason, TimestampMs, token::Scope};
-use std::{cell::RefCell, collections::BTreeSet, fmt::Write};
+use edgewatch_shared::{ErrorCode, RefusalReason, TimestampMs, token::Scope};
+use std::{cell::RefCell, fmt::Write};
 
 /// Milliseconds for which what is shown without a token is kept: a scrape asks every shard, and whoever has no token must
 /// not use up the day's requests.
@@ -59,12 +59,9 @@ fn shown(text: String) -> Reply {
 
 /// Sums the counters of all shards; one that does not answer is an error, since a sum without it would jump back.
 async fn sum(ask: &Ask<'_>, store: bool) -> Result<String, ApiError> {
-    let mut numbers: BTreeSet<_> = Catalogue::open(ask.env).await?.shards().await?.into_iter().collect();
-    numbers.insert(HostId::NAMED_SHARD);
+    let shards = Catalogue::open(ask.env).await?.shards().await?;
     let mut totals = Counters::default();
-    for (_, answer) in
-        shards::ask_all(ask.env, numbers.into_iter().collect(), &Request::Counters(store)).await
-    {
+    for (_, answer) in shards::ask_all(ask.env, shards, &Request::Counters(store)).await {
         if let call::Reply::Counters(counters) = answer? {
             totals.merge(&counters);
         }
@@ -170,6 +167,7 @@ fn line(text: &mut String, name: &str, labels: &str, value: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn every_counter_is_exposed_under_a_family_of_its_own() {

@@ -13,20 +13,18 @@ use edgewatch_engine::{
     usage::{Resource, Usage, projected},
 };
 use edgewatch_shared::{
-    HostId, TimestampMs,
+    TimestampMs,
     wire::{ResourceUsage, StoreUsage, UsageReply},
 };
-use std::collections::BTreeSet;
 
 /// Sums what the shards have counted. It reads no more than they know anyway, so it writes nothing.
 pub async fn today(ask: Ask<'_>) -> Result<Reply, ApiError> {
     let catalogue = Catalogue::open(ask.env).await?;
-    let mut numbers: BTreeSet<_> = catalogue.shards().await?.into_iter().collect();
-    numbers.insert(HostId::NAMED_SHARD);
+    let shards = catalogue.shards().await?;
     let mut used = Usage::default();
     let (mut shard_bytes, mut blob_bytes) = (0_u64, 0_u64);
     let mut warnings = Vec::new();
-    for (shard, answer) in shards::ask_all(ask.env, numbers.into_iter().collect(), &Request::Usage).await {
+    for (shard, answer) in shards::ask_all(ask.env, shards, &Request::Usage).await {
         match answer {
             Ok(call::Reply::Usage(of_shard)) => {
                 used = used.plus(of_shard.used);

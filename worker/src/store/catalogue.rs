@@ -150,14 +150,19 @@ impl Catalogue {
         self.write(shards.iter().map(statement).collect::<Result<_, _>>()?).await.map(|_| ())
     }
 
-    /// Every shard that has ever been given a host.
+    /// Every shard that may have a host, in order: those that were given one, and where hosts pushed by name are, which
+    /// may be so new that the catalogue has not heard of them.
     pub async fn shards(&self) -> Result<Vec<ShardNumber>, ApiError> {
         #[derive(Deserialize)]
         struct Row {
             shard: ShardNumber,
         }
         let rows = self.rows::<Row>("SELECT DISTINCT shard FROM placements ORDER BY shard", &[]).await?;
-        Ok(rows.into_iter().map(|row| row.shard).collect())
+        let mut shards: Vec<_> = rows.into_iter().map(|row| row.shard).collect();
+        if !shards.contains(&HostId::NAMED_SHARD) {
+            shards.insert(0, HostId::NAMED_SHARD);
+        }
+        Ok(shards)
     }
 
     /// Hosts that may push, by shard.
@@ -170,8 +175,9 @@ impl Catalogue {
         let select = "SELECT p.shard, count(*) AS hosts FROM hosts h JOIN placements p ON p.source = h.id \
                       AND p.from_ms = (SELECT max(from_ms) FROM placements WHERE source = h.id) \
                       WHERE h.revoked = 0 GROUP BY p.shard";
-        let rows = self.rows::<Row>(select, &[]).await?;
-        Ok(rows.into_iter().map(|row| (row.shard, row.hosts)).collect())
+        let mut hosts = BTreeMap::new();
+        hosts.extend(self.rows::<Row>(select, &[]).await?.into_iter().map(|row| (row.shard, row.hosts)));
+        Ok(hosts)
     }
 
     /// Newest values as the shards last reported them; of a host that moved, the latest.

@@ -7,7 +7,8 @@ use super::{
     target::Target,
 };
 use crate::hex;
-use anyhow::{Result, anyhow};
+use anyhow::Result;
+use edgewatch_shared::TimestampMs;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -24,8 +25,7 @@ const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 /// The layout as a tar archive. `programs`: the agent for each target. `time`: seconds since 1970, when it was made.
 pub fn image(version: &str, programs: &[(&Target, Vec<u8>)], time: u64) -> Result<Vec<u8>> {
     let mut blobs = Blobs(vec![Entry::dir("blobs"), Entry::dir("blobs/sha256")]);
-    let created = jiff::Timestamp::from_second(i64::try_from(time)?);
-    let created = created.map_err(|error| anyhow!("the time {time}: {error}"))?.to_string();
+    let created = TimestampMs(i64::try_from(time)?.saturating_mul(1_000)).to_rfc3339();
     let manifests = programs
         .iter()
         .map(|(target, program)| {
