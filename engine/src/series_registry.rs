@@ -130,8 +130,8 @@ fn keep_newest(known: &mut Spans, count_max: usize) {
         return;
     }
     let mut lasts: Vec<Hour> = known.values().map(|(_, last)| *last).collect();
-    lasts.sort_unstable_by(|a, b| b.cmp(a));
-    let Some(oldest_kept) = lasts.get(count_max.saturating_sub(1)).copied() else { return };
+    lasts.sort_unstable();
+    let Some(oldest_kept) = lasts.iter().rev().nth(count_max.saturating_sub(1)).copied() else { return };
     let newer = lasts.iter().filter(|last| **last > oldest_kept).count();
     let mut room = count_max.saturating_sub(newer);
     known.retain(|_, (_, last)| {

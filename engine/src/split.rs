@@ -16,16 +16,12 @@ use edgewatch_shared::{
     series::SeriesSamples,
     wire::push::{DictionaryId, decode_columns, encode_columns, encode_series},
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    rc::Rc,
-};
+use std::{collections::BTreeSet, rc::Rc};
 
-/// The shard of a series.
-fn shard_of(series: Fingerprint, shards: &[ShardNumber]) -> Option<ShardNumber> {
+/// The place of a series' shard among `shards`.
+fn place_of(series: Fingerprint, shards: &[ShardNumber]) -> Option<usize> {
     let count = u64::try_from(shards.len()).ok()?;
-    let at = usize::try_from(series.checked_rem(count)?).ok()?;
-    shards.get(at).copied()
+    usize::try_from(series.checked_rem(count)?).ok()
 }
 
 /// Which part of a host's series each of these shards has, of how many.
@@ -42,11 +38,7 @@ pub fn parts(
     instance: &mut Instance,
 ) -> Result<Vec<(ShardNumber, Push)>, ShardError> {
     let payloads = match push.payload {
-        None => {
-            let mut payloads = Payloads::new();
-            payloads.extend(shards.iter().map(|shard| (*shard, None)));
-            payloads
-        }
+        None => shards.iter().map(|shard| (*shard, None)).collect(),
         Some(Payload::Named(named)) => parts_of_named(&named, shards, instance)?,
         Some(Payload::Listed(listed)) => parts_of_listed(listed, shards, instance)?,
     };
@@ -60,7 +52,7 @@ pub fn parts(
     Ok(payloads.into_iter().map(part).collect())
 }
 
-type Payloads = BTreeMap<ShardNumber, Option<Payload>>;
+type Payloads = Vec<(ShardNumber, Option<Payload>)>;
 
 fn parts_of_named(
     batch: &Named,
@@ -69,16 +61,16 @@ fn parts_of_named(
 ) -> Result<Payloads, ShardError> {
     let corrupt = |error: &dyn std::fmt::Display| ShardError::Corrupt(error.to_string());
     let all = frame::decode(&batch.frame, &mut instance.inflater).map_err(|error| corrupt(&error))?;
-    let mut by_shard: BTreeMap<ShardNumber, Vec<SeriesSamples>> = BTreeMap::new();
+    let mut by_shard: Vec<Vec<SeriesSamples>> = shards.iter().map(|_| Vec::new()).collect();
     for entry in all {
-        if let Some(shard) = shard_of(fingerprint(&entry.series), shards) {
-            by_shard.entry(shard).or_default().push(entry);
+        let at = place_of(fingerprint(&entry.series), shards);
+        if let Some(series) = at.and_then(|at| by_shard.get_mut(at)) {
+            series.push(entry);
         }
     }
-    let mut payloads = Payloads::new();
     let mut active = BTreeSet::new();
     active.extend(batch.series.iter().copied());
-    for (shard, series) in by_shard {
+    let part = |(shard, series): (&ShardNumber, Vec<SeriesSamples>)| {
         let headlines = Headlines::of(series.iter().map(|entry| &entry.series));
         let fingerprints = series.iter().map(|entry| fingerprint(&entry.series));
         let newest = headlines.values(|at| Some(series.get(at)?.samples.last()?.value));
@@ -88,9 +80,9 @@ fn parts_of_named(
             newest: if batch.newest.is_empty() { Vec::new() } else { newest },
             frame: frame::encode_series(&series, &mut instance.deflater).map_err(|error| corrupt(&error))?,
         };
-        payloads.insert(shard, Some(Payload::Named(named)));
-    }
-    Ok(payloads)
+        Ok((*shard, Some(Payload::Named(named))))
+    };
+    shards.iter().zip(by_shard).filter(|(_, series)| !series.is_empty()).map(part).collect()
 }
 
 fn parts_of_listed(
@@ -112,16 +104,19 @@ fn parts_of_listed(
         let (columns, series) = (columns.len() as u64, list.series().len() as u64);
         return Err(ShardError::Shape { columns, series });
     }
-    let mut by_shard: BTreeMap<ShardNumber, (Vec<Series>, Vec<Vec<Sample>>)> = BTreeMap::new();
+    let mut by_shard: Vec<(Vec<Series>, Vec<Vec<Sample>>)> =
+        shards.iter().map(|_| Default::default()).collect();
     for (series, samples) in list.series().iter().zip(columns) {
-        if let Some(shard) = shard_of(fingerprint(series), shards) {
-            let (all_series, all_samples) = by_shard.entry(shard).or_default();
+        let at = place_of(fingerprint(series), shards);
+        if let Some((all_series, all_samples)) = at.and_then(|at| by_shard.get_mut(at)) {
             all_series.push(series.clone());
             all_samples.push(samples);
         }
     }
-    by_shard.retain(|_, (_, samples)| samples.iter().any(|samples| !samples.is_empty()));
-    let part = |(shard, (series, samples)): (ShardNumber, (Vec<Series>, Vec<Vec<Sample>>))| {
+    let has_samples = |(_, (_, samples)): &(&ShardNumber, (Vec<Series>, Vec<Vec<Sample>>))| {
+        samples.iter().any(|samples| !samples.is_empty())
+    };
+    let part = |(shard, (series, samples)): (&ShardNumber, (Vec<Series>, Vec<Vec<Sample>>))| {
         let listed = Listed {
             samples: count(samples.iter().map(Vec::len)),
             identity: push.identity,
@@ -130,9 +125,9 @@ fn parts_of_listed(
             columns: encode_columns(&samples),
             series: Some(series),
         };
-        (shard, Some(Payload::Listed(listed)))
+        (*shard, Some(Payload::Listed(listed)))
     };
-    Ok(by_shard.into_iter().map(part).collect())
+    Ok(shards.iter().zip(by_shard).filter(has_samples).map(part).collect())
 }
 
 fn count(lengths: impl Iterator<Item = usize>) -> u32 {

@@ -24,7 +24,9 @@ fn series_of(line: &str) -> Series {
     let (name, labels) = line.split_once('{').unwrap_or((line, ""));
     let labels = labels.trim_end_matches('}').split(',').filter_map(|label| label.split_once('='));
     let unquoted = |(key, value): (&str, &str)| (key.to_owned(), value.trim_matches('"').to_owned());
-    Series { name: name.to_owned(), labels: labels.map(unquoted).collect::<Labels>() }
+    let mut series = Series { name: name.to_owned(), labels: Labels::new() };
+    series.labels.extend(labels.map(unquoted));
+    series
 }
 
 #[cfg(test)]
