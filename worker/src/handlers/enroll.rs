@@ -21,7 +21,7 @@ use edgewatch_shared::{
     token::{Claims, Scope},
     wire::{EnrollBody, EnrollReply},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Shards that are asked for room before an enrolment is refused.
 const SHARDS_TRIED_MAX: usize = 4;
@@ -58,9 +58,9 @@ pub async fn enroll(ask: Ask<'_>) -> Result<Reply, ApiError> {
 fn checked(body: &EnrollBody, claims: &Claims) -> Result<(HostName, Vec<String>), ApiError> {
     let invalid = |message: String| ApiError::new(ErrorCode::InvalidParameter, message);
     let name = body.name.parse().map_err(|error| invalid(format!("name: {error}")))?;
-    let mut tags: Vec<String> = claims.tags.iter().chain(&body.tags).cloned().collect();
-    tags.sort();
-    tags.dedup();
+    let mut distinct = BTreeSet::new();
+    distinct.extend(claims.tags.iter().chain(&body.tags).cloned());
+    let tags: Vec<String> = distinct.into_iter().collect();
     let fits = |tag: &String| (1..=TAG_BYTES_MAX).contains(&tag.len()) && !tag.contains(char::is_control);
     if tags.len() > TAGS_MAX || !tags.iter().all(fits) {
         return Err(invalid(format!("a host has at most {TAGS_MAX} tags of 1 to {TAG_BYTES_MAX} bytes")));
