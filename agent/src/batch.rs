@@ -122,7 +122,15 @@ impl Batch {
     ) -> PushFrame {
         let metrics = MetricsSection { dictionary: self.list, series, columns: self.columns.clone() };
         let floor = floor.min(self.readings.first);
-        PushFrame { stream: self.stream, floor, readings: self.readings, host, facts, metrics: Some(metrics) }
+        PushFrame {
+            stream: self.stream,
+            floor,
+            readings: self.readings,
+            host,
+            facts,
+            metrics: Some(metrics),
+            processes: None,
+        }
     }
 
     /// As it lies in the spool: three numbers, and the push without its list.

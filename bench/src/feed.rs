@@ -114,6 +114,7 @@ impl Feed {
                 series: (number == 0).then(|| self.series.clone()),
                 columns: encode_columns(&self.columns(sender, number)),
             }),
+            processes: None,
         };
         Ok(zstd::bulk::compress(&encode(&frame), ZSTD_LEVEL)?)
     }

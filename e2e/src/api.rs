@@ -9,7 +9,10 @@ use crate::{
 use edgewatch_shared::{
     TimestampMs,
     token::Scope,
-    wire::{EnrollReply, HostEntry, HostNamesReply, HostsReply, MetricSample, PushReply, QueryReply},
+    wire::{
+        EnrollReply, HostEntry, HostNamesReply, HostsReply, MetricSample, ProcessesReply, PushReply,
+        QueryReply,
+    },
 };
 use serde_json::json;
 
@@ -102,6 +105,13 @@ impl Client {
     pub fn host(&self, name: &str) -> HostEntry {
         let found = self.hosts().hosts.into_iter().find(|host| host.name == name);
         found.unwrap_or_else(|| panic!("{name} is not listed"))
+    }
+
+    /// The newest record of a host's processes.
+    #[track_caller]
+    pub fn processes(&self, host: &str) -> ProcessesReply {
+        let path = format!("/api/v1/hosts/{}/processes", encoded(host));
+        self.send(self.read_request(&path)).expect(200).json()
     }
 
     /// Names of hosts.

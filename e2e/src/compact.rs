@@ -66,6 +66,7 @@ impl Readings {
             host: None,
             facts: None,
             metrics: Some(metrics),
+            processes: None,
         }
     }
 

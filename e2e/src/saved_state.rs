@@ -14,7 +14,10 @@ use edgewatch_shared::{
     TimestampMs,
     limits::{DAY_MS, HOUR_MS, MINUTE_MS},
     token::Scope,
-    wire::{EnrollReply, HostNamesReply},
+    wire::{
+        EnrollReply, HostNamesReply, ProcessesReply,
+        push::{Process, Processes, PushFrame},
+    },
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -39,6 +42,9 @@ pub struct Saved {
     pub names: Vec<String>,
     /// What is stored.
     pub series: Vec<SavedSeries>,
+    /// The newest record of processes of the host that pushed compactly; there were none at first.
+    #[serde(default)]
+    pub processes: Option<ProcessesReply>,
 }
 
 /// A metric of a host, minute by minute.
@@ -82,7 +88,11 @@ pub fn fill(api: &Client) -> Saved {
     let mut next = 1;
     let mut push_hour = |hour: TimestampMs| {
         api.set_time(hour.plus_ms(25 * MINUTE_MS));
-        api.push_compact(&host, &stream.frame(next, next + READINGS - 1));
+        let last = next + READINGS - 1;
+        let busiest = Process { pid: 4_711, name: "postgres".into(), user: "postgres".into(), uses: last };
+        let processes =
+            Processes { time: stream.time(last), count: last, by_cpu: vec![busiest], by_memory: Vec::new() };
+        api.push_compact(&host, &PushFrame { processes: Some(processes), ..stream.frame(next, last) });
         next += READINGS;
         api.push("named", &steps("load_1m", hour, MINUTE_MS, &[0.1, 0.2, 0.3]));
     };
@@ -113,7 +123,8 @@ fn describe(api: &Client, from: TimestampMs, host: EnrollReply, revoked: EnrollR
             minutes: minutes(api, host, name, from),
         });
     }
-    Saved { at: api.now(), from, host, revoked, names: api.host_names(), series }
+    let processes = Some(api.processes(&host.host_id.to_string()));
+    Saved { at: api.now(), from, host, revoked, names: api.host_names(), series, processes }
 }
 
 /// Minute, number of samples and their sum, of two days.

@@ -243,6 +243,7 @@ fn large(start: TimestampMs, stream: u64) -> PushFrame {
             series: Some(series),
             columns: encode_columns(&columns),
         }),
+        processes: None,
     }
 }
 

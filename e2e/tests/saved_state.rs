@@ -34,6 +34,11 @@ fn every_saved_state_opens_and_nothing_of_it_is_missing() {
         api.set_time(now);
         assert_eq!(names(api), saved.names, "{file_name}");
         assert_whole(api, &saved, &format!("as {file_name} had it"));
+        let processes = api.processes(&saved.host.host_id.to_string());
+        match &saved.processes {
+            Some(saved) => assert_eq!(processes, *saved, "{file_name}"),
+            None => assert_eq!(processes.time, None, "{file_name}"),
+        }
 
         // What was pushed is known, who may not push still may not, and what comes is taken.
         let stream = saved_state::readings(saved.from);

@@ -7,6 +7,7 @@ use crate::{
     ledger::Newest,
     moves::{Destination, Luggage, Placed},
     query::{Evaluated, Evaluation},
+    records::Record,
     registry::{HostRecord, HostState},
     retention::RetentionSettings,
     rollup::Resolution,
@@ -75,6 +76,13 @@ pub enum Request {
     Hosts,
     /// Say where hosts that are or were here have samples.
     Placements,
+    /// Give a host's newest record.
+    Record {
+        /// Which.
+        host: HostId,
+        /// How the question came to the shard: of a host spread over several each is asked for its part.
+        way: Way,
+    },
     /// Report the counters; with `true`, make pending ones durable first.
     Counters(bool),
     /// Say what was used today and what is stored.
@@ -148,6 +156,8 @@ pub struct Push {
     pub outside_window: u32,
     /// The samples. Without any, only the sender is checked.
     pub payload: Option<Payload>,
+    /// What else the host says; stored along with the samples.
+    pub record: Option<Record>,
     /// How it came here.
     pub way: Way,
 }
@@ -264,6 +274,8 @@ pub enum Reply {
     Hosts(Vec<HostReport>),
     /// Where hosts have samples.
     Placements(Vec<Placed>),
+    /// A host's newest record, if there is one.
+    Record(Option<Record>),
     /// The durable counters.
     Counters(Counters),
     /// What was used today and what is stored.
@@ -428,7 +440,7 @@ mod tests {
         let named = Named { samples: 1, series: vec![7], newest: Vec::new(), frame: (0..=255).collect() };
         let sender = Sender::Named("web-01".parse().unwrap());
         let payload = Some(Payload::Named(named));
-        let push = Push { sender, facts: None, outside_window: 3, payload, way: Way::Direct };
+        let push = Push { sender, facts: None, outside_window: 3, payload, record: None, way: Way::Direct };
         let call = Call { counted: Counters::default(), request: Request::Push(push) };
         assert_eq!(decode::<Call>(&encode(&call).unwrap()), Ok(call));
     }

@@ -56,6 +56,8 @@ const LEDGER_ROW: i64 = 1;
 const SEALED_ROW: i64 = 2;
 const NUMBER_ROW: i64 = 3;
 const RETENTION_ROW: i64 = 4;
+/// Of [`crate::records`].
+pub(crate) const RECORDS_ROW: i64 = 5;
 
 /// Creates the table.
 pub fn create_table(sql: &impl Sql) -> Result<(), SqlError> {
@@ -110,7 +112,8 @@ pub fn store_sealed(sql: &impl Sql, ledger: &mut Ledger, newest: &NewestByHost) 
     store_row(sql, SEALED_ROW, &(&*ledger, newest))
 }
 
-fn load_row<T: DeserializeOwned + Default>(sql: &impl Sql, id: i64) -> Result<T, SqlError> {
+/// A row of the table; the default where there is none.
+pub(crate) fn load_row<T: DeserializeOwned + Default>(sql: &impl Sql, id: i64) -> Result<T, SqlError> {
     let rows = sql.exec("SELECT data FROM shard_state WHERE id = ?1", &[Value::Integer(id)])?;
     let Some(row) = rows.into_iter().next() else {
         return Ok(T::default());
@@ -119,7 +122,8 @@ fn load_row<T: DeserializeOwned + Default>(sql: &impl Sql, id: i64) -> Result<T,
     postcard::from_bytes(&data.blob()?).map_err(|error| SqlError(format!("shard_state row {id}: {error}")))
 }
 
-fn store_row(sql: &impl Sql, id: i64, value: &impl Serialize) -> Result<(), SqlError> {
+/// Stores a row of the table: 1 row.
+pub(crate) fn store_row(sql: &impl Sql, id: i64, value: &impl Serialize) -> Result<(), SqlError> {
     let data = postcard::to_allocvec(value).map_err(|error| SqlError(error.to_string()))?;
     let upsert =
         "INSERT INTO shard_state (id, data) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET data = ?2";

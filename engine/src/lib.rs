@@ -43,6 +43,7 @@ pub mod pace;
 pub mod planner;
 pub mod query;
 pub mod quota;
+pub mod records;
 pub mod recovery;
 pub mod registry;
 pub mod retention;

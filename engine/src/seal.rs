@@ -12,6 +12,7 @@ use crate::{
     compression::Deflater,
     head::{HostHead, ShardNumber},
     ledger::NewestByHost,
+    records::{RecordPlaces, RecordsByHost},
     rollup::Resolution,
     series_limit::{Fingerprint, fingerprint},
     series_registry::SeriesSpan,
@@ -78,6 +79,10 @@ pub struct Seal {
     pending: VecDeque<(BlockEntry, Vec<u8>)>,
     stored: Vec<BlockEntry>,
     newest: NewestByHost,
+    /// Where the newest record of each host is…
+    record_places: RecordPlaces,
+    /// …and those that were read.
+    records: RecordsByHost,
     seen: BTreeMap<HostId, BTreeSet<Fingerprint>>,
     /// Series that were read since somebody last asked.
     met: Vec<(HostId, Vec<SeriesSpan>)>,
@@ -89,8 +94,10 @@ impl Seal {
     /// Begins to seal a partition that takes no more rows.
     pub fn begin(sql: &impl Sql, shard: ShardNumber, partition: Hour) -> Result<Self, SqlError> {
         let mut newest = NewestByHost::new();
+        let mut record_places = RecordPlaces::default();
         let mut pushes: BTreeMap<HostId, VecDeque<LogPlace>> = BTreeMap::new();
-        let read = Wal::for_each_push(sql, partition, &mut |PushHead { place, keys }| {
+        let read = Wal::for_each_push(sql, partition, &mut |PushHead { place, record, keys }| {
+            record.into_iter().for_each(|record| record_places.note(keys.host, record));
             newest.entry(keys.host).or_default().update(keys.received, &keys.newest);
             pushes.entry(keys.host).or_default().push_back(place);
         })?;
@@ -105,6 +112,8 @@ impl Seal {
             pending: VecDeque::new(),
             stored: Vec::new(),
             newest,
+            record_places,
+            records: RecordsByHost::new(),
             seen: BTreeMap::new(),
             met: Vec::new(),
             set_aside: unreadable,
@@ -138,6 +147,9 @@ impl Seal {
         let (read, samples, set_aside) = read_pushes(sql, wal, (host, places), decoding)?;
         if places.is_empty() {
             self.pushes.pop_front();
+            if let Some(place) = self.record_places.get(host) {
+                self.records.extend(Wal::record(sql, &place)?.map(|record| (host, record)));
+            }
         }
         self.set_aside.extend(set_aside);
         self.seen.entry(host).or_default().extend(samples.series().map(fingerprint));
@@ -220,6 +232,11 @@ impl Seal {
     /// Newest values as this partition has them.
     pub fn newest(&self) -> &NewestByHost {
         &self.newest
+    }
+
+    /// The newest record of each host that this partition has.
+    pub fn records(&self) -> &RecordsByHost {
+        &self.records
     }
 
     /// Series that each host sent in this partition.
@@ -361,6 +378,8 @@ mod tests {
             pending: VecDeque::new(),
             stored: Vec::new(),
             newest: NewestByHost::new(),
+            record_places: RecordPlaces::default(),
+            records: RecordsByHost::new(),
             seen: BTreeMap::new(),
             met: Vec::new(),
             set_aside: Vec::new(),

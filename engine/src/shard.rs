@@ -7,7 +7,7 @@
 use crate::{
     agenda::{self, Agenda},
     block_index,
-    call::{Call, Enroll, HostReport, Reply, Request, ShardError},
+    call::{Call, Enroll, HostReport, Reply, Request, ShardError, Way},
     compression::{Deflater, Inflater},
     counters::Counters,
     dictionaries::{Dictionaries, DictionaryCache},
@@ -16,6 +16,7 @@ use crate::{
     ledger::{self, Ledger, NewestByHost},
     moves::Moves,
     quota::{Plan, Quota, quotas},
+    records::{self, Record, RecordPlaces},
     registry::{HostRecord, HostState, Registry},
     retention::RetentionSettings,
     seal,
@@ -100,6 +101,8 @@ pub struct Shard<S> {
     last_woken: Option<TimestampMs>,
     /// Built when somebody lists the hosts.
     newest: Option<NewestByHost>,
+    /// Where the log has the hosts' newest records.
+    records: RecordPlaces,
     /// The highest id of the blocks that are listed…
     last_block: i64,
     /// …and the last one that was given, to a block that is perhaps not listed yet.
@@ -134,6 +137,7 @@ impl<S: Sql> Shard<S> {
         let mut wal = Wal::open(&sql)?;
         let mut streams = Streams::open(&sql)?;
         let mut dictionaries = Dictionaries::open(&sql)?;
+        let mut records = RecordPlaces::default();
         // Everything since the last seal. What is in the snapshot already changes nothing.
         wal.recover(&sql, &mut |push| {
             let (host, hour) = (push.keys.host, push.place.hour);
@@ -144,6 +148,7 @@ impl<S: Sql> Shard<S> {
             if let Some(id) = list {
                 dictionaries.note_use(host, id, hour);
             }
+            push.record.into_iter().for_each(|record| records.note(host, record));
         })?;
         let stored = ledger::load(&sql)?;
         let ledger =
@@ -163,6 +168,7 @@ impl<S: Sql> Shard<S> {
             rows_counted: (0, 0),
             last_woken: None,
             newest: None,
+            records,
             last_block,
             newest_block_id: last_block.max(ledger.catalogued_block),
             bucket_is_bound: false,
@@ -200,6 +206,7 @@ impl<S: Sql> Shard<S> {
             Request::Series(read) => self.series(&read, instance).map(Reply::Series),
             Request::Hosts => self.hosts(now).map(Reply::Hosts),
             Request::Placements => Ok(Reply::Placements(self.placements())),
+            Request::Record { host, way } => self.newest_record(host, way).map(Reply::Record),
             Request::Counters(store) => self.counters(store).map(Reply::Counters),
             Request::BlocksAfter(id) => self.blocks_after(id).map(Reply::Blocks),
             Request::UnknownObjects(keys) => self.unknown_objects(keys).map(Reply::Objects),
@@ -274,6 +281,22 @@ impl<S: Sql> Shard<S> {
             pace_ms,
         };
         Ok(self.registry.listed().map(report).collect())
+    }
+
+    /// The newest record of a host, wherever it lies.
+    fn newest_record(&self, host: HostId, way: Way) -> Result<Option<Record>, ShardError> {
+        if way != Way::Part {
+            self.check_is_here(host)?;
+        }
+        if !self.registry.is_listed(host) {
+            return Err(ShardError::UnknownHost);
+        }
+        let in_log = match self.records.get(host) {
+            Some(place) => Wal::record(&self.sql, &place)?,
+            None => None,
+        };
+        let sealed = records::load_sealed(&self.sql)?.remove(&host);
+        Ok([sealed, in_log].into_iter().flatten().max_by_key(|record| record.time))
     }
 
     fn newest(&mut self) -> Result<&mut NewestByHost, ShardError> {

@@ -42,12 +42,12 @@ pub fn parts(
         Some(Payload::Named(named)) => parts_of_named(&named, shards, instance)?,
         Some(Payload::Listed(listed)) => parts_of_listed(listed, shards, instance)?,
     };
-    let mut outside_window = push.outside_window;
+    let (mut outside_window, mut record) = (push.outside_window, push.record);
     let part = |(shard, payload)| {
-        // Counted once.
-        let outside_window = std::mem::take(&mut outside_window);
+        // Counted and kept once.
+        let (outside_window, record) = (std::mem::take(&mut outside_window), record.take());
         let (sender, facts) = (push.sender.clone(), push.facts.clone());
-        (shard, Push { sender, facts, outside_window, payload, way: Way::Part })
+        (shard, Push { sender, facts, outside_window, payload, record, way: Way::Part })
     };
     Ok(payloads.into_iter().map(part).collect())
 }

@@ -18,6 +18,7 @@ use edgewatch_shared::{
     time::Hour,
 };
 use index::Index;
+use keys::Extent;
 pub use keys::{Form, PushKeys};
 pub use read::{Decoding, Unreadable, named};
 
@@ -26,8 +27,25 @@ pub use read::{Decoding, Unreadable, named};
 pub struct PushHead {
     /// Where it lies.
     pub place: Place,
+    /// Where its record lies, if it brought one.
+    pub record: Option<RecordPlace>,
     /// What it says.
     pub keys: PushKeys,
+}
+
+/// Where a record lies in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordPlace {
+    /// Partition.
+    pub hour: Hour,
+    /// Row.
+    pub seq: i64,
+    /// First byte in the row's data.
+    pub offset: u32,
+    /// Bytes.
+    pub length: u32,
+    /// When it was true.
+    pub time: TimestampMs,
 }
 
 /// Where the samples of a push lie in the log, and in which form.
@@ -121,14 +139,14 @@ impl Wal {
     }
 
     /// Appends pushes, to be called inside a transaction: one row, or as many as their size asks for. The partition is
-    /// created if they are its first. Says where each of them went, for [`Self::remember`].
+    /// created if they are its first. Says where each of them went, for [`Self::remember`], and its record.
     pub fn append(
         &mut self,
         sql: &impl Sql,
         hour: Hour,
         pushes: &[(PushKeys, Vec<u8>)],
         ledger: &Ledger,
-    ) -> Result<Vec<Place>, WalError> {
+    ) -> Result<Vec<(Place, Option<RecordPlace>)>, WalError> {
         let ledger = postcard::to_allocvec(ledger).map_err(|error| SqlError(error.to_string()))?;
         if self.partitions.last() != Some(&hour) {
             let table = format!(
@@ -149,7 +167,8 @@ impl Wal {
             let values = [row.keys, ledger.clone(), row.data].map(Value::Blob);
             let [seq] = columns(sql.exec(&insert, &values)?.into_iter().next().unwrap_or_default())?;
             let seq = seq.integer()?;
-            places.extend(row.extents.into_iter().map(|extent| extent.at(hour, seq)));
+            let place = |extent: Extent| (extent.at(hour, seq), extent.record_at(hour, seq));
+            places.extend(row.extents.into_iter().map(place));
         }
         Ok(places)
     }

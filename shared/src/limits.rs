@@ -27,6 +27,13 @@ pub const LABEL_VALUE_BYTES_MAX: usize = 1_024;
 pub const HOST_NAME_BYTES_MAX: usize = 253;
 /// Bytes of a host's facts, as JSON. Reason: a dozen short strings.
 pub const FACTS_BYTES_MAX: usize = 4_096;
+/// Processes that a record of a host's processes names, by processor time and by memory each. Reason: what one looks at.
+pub const PROCESSES_NAMED_MAX: usize = 5;
+/// Bytes of a process's name or of its user's. Reason: Linux gives a process 15 and a user 32.
+pub const PROCESS_TEXT_BYTES_MAX: usize = 64;
+/// Bytes of a record of processes: the most that those limits come to. Reason: a shard keeps one of each of its hosts in a row.
+pub const PROCESSES_RECORD_BYTES_MAX: usize =
+    10 + 10 + 2 * (1 + PROCESSES_NAMED_MAX * (5 + 2 * (1 + PROCESS_TEXT_BYTES_MAX) + 10));
 /// Tags of a host or of an enrolment token. Reason: they travel in every listing.
 pub const TAGS_MAX: usize = 16;
 /// Bytes of one tag. Reason: a word, not a text.
@@ -152,6 +159,8 @@ const _: () = {
     assert!(HOST_STREAMS_MAX < HOST_DICTIONARIES_MAX);
     assert!(PENDING_BYTES_MAX >= BODY_DECOMPRESSED_BYTES_MAX);
     assert!(STALE_AFTER_MS < DOWN_AFTER_MS);
+    // With its host's id and the time.
+    assert!(SHARD_HOSTS_MAX * (PROCESSES_RECORD_BYTES_MAX + 64) < ROW_BYTES_MAX);
     // Encoded, a series takes at most six bytes beside its text.
     assert!(DICTIONARY_BYTES_MAX + 6 * HOST_SERIES_MAX < ROW_BYTES_MAX);
     assert!(HOST_SERIES_MAX <= BATCH_SAMPLES_MAX);

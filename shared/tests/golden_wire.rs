@@ -5,11 +5,12 @@ use edgewatch_shared::{
     Labels, Sample, Series, TimestampMs,
     wire::{
         EnrollBody, EnrollReply, ErrorBody, Facts, HostNamesReply, HostsReply, MetricsBody, MoveBody,
-        PushReply, QueryReply, RebuildReply, RebuildShards, Retention, SeriesReply, SplitBody, UsageReply,
+        ProcessesReply, PushReply, QueryReply, RebuildReply, RebuildShards, Retention, SeriesReply,
+        SplitBody, UsageReply,
         export::{ExportLine, ImportReply},
         push::{
-            self, DictionaryId, MetricsSection, PushFrame, ReadingRange, StreamId, encode_columns,
-            encode_series,
+            self, DictionaryId, MetricsSection, Process, Processes, PushFrame, ReadingRange, StreamId,
+            encode_columns, encode_series,
         },
     },
 };
@@ -33,6 +34,7 @@ const GOLDEN: &[(&str, Reprint, &str)] = &[
     same("enroll_reply.json", reprinted::<EnrollReply>),
     same("hosts_reply.json", reprinted::<HostsReply>),
     same("host_names_reply.json", reprinted::<HostNamesReply>),
+    same("processes_reply.json", reprinted::<ProcessesReply>),
     same("query_reply.json", reprinted::<QueryReply>),
     same("series_reply.json", reprinted::<SeriesReply>),
     same("move_body.json", reprinted::<MoveBody>),
@@ -72,7 +74,7 @@ fn every_golden_file_is_printed_as_it_was() {
 }
 
 /// The first push of a stream with every section there is, and the one after it. As hexadecimal digits in `golden`.
-fn pushes() -> [(&'static str, PushFrame); 2] {
+fn pushes() -> [(&'static str, PushFrame); 3] {
     let series = |name: &str, labels: &[(&str, &str)]| {
         let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         Series { name: name.to_owned(), labels: labels.collect::<Labels>() }
@@ -114,6 +116,7 @@ fn pushes() -> [(&'static str, PushFrame); 2] {
         host: Some("web-01".to_owned()),
         facts: Some(facts),
         metrics: metrics(Some(list), &first),
+        processes: None,
     };
     let second = PushFrame {
         floor: 1,
@@ -123,7 +126,16 @@ fn pushes() -> [(&'static str, PushFrame); 2] {
         metrics: metrics(None, &second),
         ..first.clone()
     };
-    [("push_first.hex", first), ("push_second.hex", second)]
+    let process =
+        |pid, name: &str, user: &str, uses| Process { pid, name: name.into(), user: user.into(), uses };
+    let processes = Processes {
+        time: TimestampMs(1_795_248_030_000),
+        count: 131,
+        by_cpu: vec![process(4_711, "postgres", "postgres", 9_812), process(1, "systemd", "root", 3)],
+        by_memory: vec![process(4_711, "postgres", "postgres", 1_073_741_824)],
+    };
+    let third = PushFrame { processes: Some(processes), ..second.clone() };
+    [("push_first.hex", first), ("push_second.hex", second), ("push_processes.hex", third)]
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub enum Endpoint {
     HostNames,
     /// Hosts with facts, status and newest values.
     Hosts,
+    /// Which processes of a host use the most.
+    Processes,
     /// Forget a host.
     DeleteHost,
     /// Refuse a host's pushes.
@@ -104,6 +106,7 @@ pub const ROUTES: &[Route] = &[
     Route { id: 21, method: "POST", path: "/api/v1/import", access: Access::Scope(Scope::Push), body_bytes_max: BODY_BYTES_MAX, endpoint: Endpoint::Import },
     Route { id: 22, method: "POST", path: "/api/v1/hosts/{host}/move", access: Access::Scope(Scope::Admin), body_bytes_max: SMALL_BODY_BYTES_MAX, endpoint: Endpoint::MoveHost },
     Route { id: 23, method: "POST", path: "/api/v1/hosts/{host}/split", access: Access::Scope(Scope::Admin), body_bytes_max: SMALL_BODY_BYTES_MAX, endpoint: Endpoint::SplitHost },
+    Route { id: 26, method: "GET", path: "/api/v1/hosts/{host}/processes", access: Access::Scope(Scope::Read), body_bytes_max: 0, endpoint: Endpoint::Processes },
     Route { id: 24, method: "GET", path: "/api/v1/metrics/series", access: Access::Scope(Scope::Read), body_bytes_max: 0, endpoint: Endpoint::Series },
     Route { id: 25, method: "GET", path: "/install.sh", access: Access::Public, body_bytes_max: 0, endpoint: Endpoint::Install },
 ];

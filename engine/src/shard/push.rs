@@ -7,6 +7,7 @@ use crate::{
     dictionaries::{Dictionaries, Dictionary, DictionaryError},
     frame,
     pace::Pace,
+    records::Record,
     registry::{HostRecord, HostState, Registry},
     series_limit::{Fingerprint, Growth, SeriesLimit, fingerprint},
     sql::Sql,
@@ -136,7 +137,7 @@ impl<S: Sql> Shard<S> {
             answer.refused = answer.refused.saturating_add(kept.refused);
             answer.ingested = kept.samples;
             if kept.samples > 0 {
-                self.log(host, kept, now, group);
+                self.log(host, kept, push.record, now, group);
             }
         }
         Ok(answer)
@@ -268,7 +269,14 @@ impl<S: Sql> Shard<S> {
     }
 
     /// Adds samples to what the group writes to the log.
-    fn log(&mut self, host: HostId, kept: Kept, received: TimestampMs, group: &mut Group) {
+    fn log(
+        &mut self,
+        host: HostId,
+        kept: Kept,
+        record: Option<Record>,
+        received: TimestampMs,
+        group: &mut Group,
+    ) {
         let Kept { samples, newest, identity, form, data, .. } = kept;
         if let Some(identity) = &identity {
             self.streams.record(host, identity, form.list(), received);
@@ -279,7 +287,7 @@ impl<S: Sql> Shard<S> {
         self.ledger.counters.add(Counter::SamplesIngested, samples.into());
         self.ledger.counters.add(Counter::BatchesIngested, 1);
         self.ledger.pushes_since_summary = self.ledger.pushes_since_summary.saturating_add(1);
-        group.pushes.push((PushKeys { host, received, samples, newest, identity, form }, data));
+        group.pushes.push((PushKeys { host, received, samples, newest, identity, form, record }, data));
     }
 
     /// Writes a group in one transaction; then readers see it.
@@ -309,8 +317,9 @@ impl<S: Sql> Shard<S> {
         if !group.pushes.is_empty() {
             self.durable = self.ledger.counters.clone();
         }
-        for ((keys, data), place) in group.pushes.iter().zip(places) {
+        for ((keys, data), (place, record)) in group.pushes.iter().zip(places) {
             self.wal.remember(keys.host, place);
+            record.into_iter().for_each(|record| self.records.note(keys.host, record));
             self.show(keys, data, instance);
         }
         Ok(())

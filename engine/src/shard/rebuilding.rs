@@ -8,7 +8,7 @@ use crate::{
     registry::HostRecord,
     sql::Sql,
 };
-use edgewatch_shared::{TimestampMs, time::Day};
+use edgewatch_shared::TimestampMs;
 use std::collections::BTreeSet;
 
 /// Blocks that are told at a time.

@@ -11,6 +11,7 @@ use crate::{
     dictionaries::{Dictionaries, DictionaryCache, DictionaryError},
     head::ShardNumber,
     ledger::{self, Newest},
+    records,
     seal::Seal,
     series_limit::{Fingerprint, fingerprint},
     series_registry,
@@ -89,6 +90,7 @@ impl<S: Sql> Shard<S> {
         in_transaction(sql, || {
             seal.commit(sql)?;
             ledger::store_sealed(sql, ledger, &newest)?;
+            records::seal(sql, seal.records(), |host| registry.is_listed(host))?;
             streams.store(sql)?;
             dictionaries.drop_unused(sql, seal.partition(), |host, id| streams.refers_to(host, id))?;
             series_limit.prune(
@@ -100,6 +102,7 @@ impl<S: Sql> Shard<S> {
         })?;
         self.durable = self.ledger.counters.clone();
         self.wal.forget(seal.partition());
+        self.records.forget(seal.partition());
         instance.heads.drop_shard(self.number);
         self.look_at_blocks()
     }

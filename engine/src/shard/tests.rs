@@ -30,12 +30,13 @@ mod pushes;
 mod quotas;
 mod readings;
 mod rebuildings;
+mod records;
 mod retentions;
 mod rollups;
 mod seals;
 mod world;
 
-use world::World;
+use world::{World, named_push};
 
 /// 2026-09-21T14:00:00Z, the start of an hour.
 const HOUR: TimestampMs = TimestampMs(1_790_000_000_000 - 1_790_000_000_000 % HOUR_MS);
@@ -133,7 +134,14 @@ fn a_push_of_nothing_checks_the_sender_and_writes_nothing() {
     let mut world = World::new();
     let rows = world.sql.rows_written();
     let sender = Sender::Host { id: host(1), claimed: None };
-    let push = |sender| Push { sender, facts: None, outside_window: 7, payload: None, way: Way::Direct };
+    let push = |sender| Push {
+        sender,
+        facts: None,
+        outside_window: 7,
+        payload: None,
+        record: None,
+        way: Way::Direct,
+    };
     world.ask(Request::Push(push(sender)), at(0)).unwrap();
     let unknown = Sender::Host { id: host(9), claimed: None };
     assert_eq!(world.ask(Request::Push(push(unknown)), at(0)), Err(ShardError::UnknownHost));

@@ -1,10 +1,11 @@
 //! Samples out of the log: many pushes with one statement, and decoded together where they share their series list.
 
-use super::{Form, PREFIX, Place, Wal};
+use super::{Form, PREFIX, Place, RecordPlace, Wal};
 use crate::{
     compression::Inflater,
     dictionaries::{Dictionary, DictionaryCache, DictionaryError},
     frame,
+    records::Record,
     sql::{Sql, SqlError, Value, columns},
 };
 use edgewatch_shared::{
@@ -92,6 +93,18 @@ impl Wal {
         let row = sql.exec(&select, &[Value::Integer(unreadable.seq)])?.into_iter().next();
         let row = row.unwrap_or_default().into_iter().map(Value::blob).collect::<Result<Vec<_>, _>>()?;
         Ok(row.concat())
+    }
+
+    /// The record at a place; `None` if it is gone or cut.
+    pub fn record(sql: &impl Sql, place: &RecordPlace) -> Result<Option<Record>, SqlError> {
+        let RecordPlace { hour, seq, offset, length, time } = *place;
+        let select = format!("SELECT substr(data, ?2, ?3) FROM {PREFIX}{} WHERE seq = ?1", hour.0);
+        // SQLite counts bytes from 1.
+        let place = [seq, i64::from(offset).saturating_add(1), length.into()].map(Value::Integer);
+        let Some(row) = sql.exec(&select, &place)?.into_iter().next() else { return Ok(None) };
+        let [bytes] = columns(row)?;
+        let bytes = bytes.blob()?;
+        Ok((u32::try_from(bytes.len()) == Ok(length)).then_some(Record { time, bytes }))
     }
 
     /// Hands the samples at some places of one host to `each`, several pushes at a time, in the order of the places.

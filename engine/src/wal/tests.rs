@@ -19,7 +19,15 @@ fn host(n: u8) -> HostId {
 
 fn keys(n: u8) -> PushKeys {
     let newest = Vec::new();
-    PushKeys { host: host(n), received: HOUR, samples: 1, newest, identity: None, form: Form::Named }
+    PushKeys {
+        host: host(n),
+        received: HOUR,
+        samples: 1,
+        newest,
+        identity: None,
+        form: Form::Named,
+        record: None,
+    }
 }
 
 /// A push of one sample that lies so many seconds after the hour's start.
@@ -30,10 +38,10 @@ fn push(n: u8, second: i64) -> (PushKeys, Vec<u8>) {
 
 fn append(wal: &mut Wal, sql: &TestSql, pushes: &[(PushKeys, Vec<u8>)]) -> Result<Vec<i64>, WalError> {
     let places = wal.append(sql, HOUR.hour(), pushes, &Ledger::default())?;
-    for ((keys, _), place) in pushes.iter().zip(&places) {
+    for ((keys, _), (place, _)) in pushes.iter().zip(&places) {
         wal.remember(keys.host, *place);
     }
-    Ok(places.into_iter().map(|place| place.seq).collect())
+    Ok(places.into_iter().map(|(place, _)| place.seq).collect())
 }
 
 /// Seconds of all samples of a host, and how many pushes did not decode.
@@ -110,17 +118,17 @@ fn a_damaged_push_is_set_aside_and_the_others_are_read() {
     assert_eq!(read(&wal, &sql, 2), (vec![1], 0));
     update("data = substr(data, 1, 5)", 2);
     assert_eq!(read(&wal, &sql, 1), (vec![3], 2));
-    update("keys = CAST(x'04' || substr(keys, 2) AS BLOB)", 3);
+    update("keys = CAST(x'05' || substr(keys, 2) AS BLOB)", 3);
     update("ledger = x''", 3);
     let mut again = Wal::open(&sql).unwrap();
     again.recover(&sql, &mut |_| ()).unwrap();
     let unreadable = again.unreadable().to_vec();
     assert_eq!(unreadable.len(), 1);
-    assert!(unreadable[0].to_string().contains("version 4"), "{}", unreadable[0]);
+    assert!(unreadable[0].to_string().contains("version 5"), "{}", unreadable[0]);
     assert_eq!(read(&again, &sql, 1), (vec![], 2));
     assert_eq!(again.newest_ledger(&sql), Ok(Some(Ledger::default())));
     let raw = Wal::raw(&sql, &unreadable[0]).unwrap();
-    assert_eq!(raw[0], 4);
+    assert_eq!(raw[0], 5);
 }
 
 #[test]
@@ -139,4 +147,20 @@ fn many_pushes_are_read_in_their_order() {
         append(&mut wal, &sql, &[push(1, second), push(2, 500)]).unwrap();
     }
     assert_eq!(read(&wal, &sql, 1), ((0..450).collect(), 0));
+}
+
+#[test]
+fn what_the_release_before_wrote_is_read() {
+    let sql = TestSql::new();
+    let mut wal = Wal::open(&sql).unwrap();
+    append(&mut wal, &sql, &[push(1, 0), push(2, 1)]).unwrap();
+    // Its rows had neither records nor a place for them.
+    let list: Vec<(PushKeys, u32)> =
+        [push(1, 0), push(2, 1)].map(|(keys, data)| (keys, data.len() as u32)).into();
+    let keys = [vec![3], postcard::to_allocvec(&list).unwrap()].concat();
+    let update = format!("UPDATE {PREFIX}{} SET keys = ?1", HOUR.hour().0);
+    sql.exec(&update, &[Value::Blob(keys)]).unwrap();
+    let mut again = Wal::open(&sql).unwrap();
+    assert_eq!(again.recover(&sql, &mut |push| assert_eq!(push.record, None)), Ok(()));
+    assert_eq!((read(&again, &sql, 1), read(&again, &sql, 2)), ((vec![0], 0), (vec![1], 0)));
 }

@@ -7,7 +7,7 @@ use edgewatch_shared::{
     series::SeriesSamples,
     wire::{
         Facts,
-        push::{self, DictionaryId, MetricsSection, PushFrame, ReadingRange, StreamId},
+        push::{self, DictionaryId, MetricsSection, Process, Processes, PushFrame, ReadingRange, StreamId},
     },
 };
 
@@ -69,9 +69,22 @@ pub fn push_frames() -> Vec<Vec<u8>> {
             host: with_list.then(|| "web-01".to_owned()),
             facts: with_list.then(|| Facts { cpus: 2, ..Facts::default() }),
             metrics: Some(metrics),
+            processes: (count > 1).then(processes),
         })
     };
     vec![frame(1, true), frame(6, true), frame(6, false), frame(60, false)]
+}
+
+/// A host's processes.
+fn processes() -> Processes {
+    let process =
+        |pid, name: &str, uses| Process { pid, name: name.to_owned(), user: "root".to_owned(), uses };
+    Processes {
+        time: TimestampMs(START_MS),
+        count: 131,
+        by_cpu: vec![process(4_711, "postgres", 9_812), process(1, "systemd", 3)],
+        by_memory: vec![process(4_711, "postgres", 1 << 30)],
+    }
 }
 
 /// The same, compressed.

@@ -10,8 +10,8 @@ use crate::{
     wire::{
         Facts,
         push::{
-            DictionaryId, MetricsSection, PushError, PushFrame, ReadingRange, StreamId, decode_columns,
-            encode_columns, encode_series,
+            DictionaryId, MetricsSection, Processes, PushError, PushFrame, ReadingRange, StreamId,
+            decode_columns, encode_columns, encode_series,
         },
     },
 };
@@ -31,7 +31,9 @@ pub struct CheckedPush {
     pub facts: Option<Facts>,
     /// The samples. None of them may be left, if every one lies outside the window.
     pub batch: ListedBatch,
-    /// Samples outside the accepted window of time.
+    /// The host's processes, where the push brings them and they are of the accepted window of time.
+    pub processes: Option<Processes>,
+    /// Samples outside the accepted window of time, and the record of processes if it is.
     pub outside_window: usize,
 }
 
@@ -90,7 +92,7 @@ fn first_fault(faults: &[Fault]) -> String {
 /// All or nothing, but for samples outside the window of time, which are counted and left behind. Whether a list that
 /// does not come along is known, and of as many series as there are columns, is the shard's to say.
 pub fn validate_push(push: PushFrame, now: TimestampMs) -> Result<CheckedPush, PushFault> {
-    let PushFrame { stream, floor, readings, host, facts, metrics } = push;
+    let PushFrame { stream, floor, readings, host, facts, metrics, processes } = push;
     let metrics = metrics.ok_or(PushFault::Empty)?;
     let mut columns = decode_columns(&metrics.columns, HOST_SERIES_MAX, BATCH_SAMPLES_MAX)?;
     if columns.iter().all(Vec::is_empty) {
@@ -105,7 +107,10 @@ pub fn validate_push(push: PushFrame, now: TimestampMs) -> Result<CheckedPush, P
     let MetricsSection { dictionary, series, columns: as_sent } = metrics;
     let bytes = if outside_window == 0 { as_sent } else { encode_columns(&columns) };
     let batch = ListedBatch { dictionary, series, columns, bytes, checksum };
-    Ok(CheckedPush { stream, floor, readings, host, facts, batch, outside_window })
+    let is_old = processes.as_ref().is_some_and(|processes| !window(now).contains(&processes.time));
+    let processes = processes.filter(|_| !is_old);
+    let outside_window = outside_window.saturating_add(is_old.into());
+    Ok(CheckedPush { stream, floor, readings, host, facts, batch, processes, outside_window })
 }
 
 /// Checks a series list: what it is called, how many series it has, and each of them.

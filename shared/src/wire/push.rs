@@ -7,6 +7,7 @@
 mod columns;
 mod frame;
 mod integers;
+mod processes;
 
 use super::Facts;
 use crate::{
@@ -17,6 +18,7 @@ use crate::{
 };
 pub use columns::{decode_columns, encode_columns};
 pub use frame::{decode, encode};
+pub use processes::{Process, Processes, decode_processes, encode_processes};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -64,6 +66,8 @@ pub struct PushFrame {
     pub facts: Option<Facts>,
     /// The samples.
     pub metrics: Option<MetricsSection>,
+    /// The host's processes; once a minute.
+    pub processes: Option<Processes>,
 }
 
 /// The samples of a push.

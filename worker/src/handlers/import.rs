@@ -37,6 +37,7 @@ pub async fn import(ask: Ask<'_>) -> Result<Reply, ApiError> {
             facts: None,
             outside_window: 0,
             payload: Some(Payload::Named(payload)),
+            record: None,
             way: Way::Direct,
         };
         let pushed = pushes::store(ask.env, push).await?;

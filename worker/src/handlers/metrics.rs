@@ -27,7 +27,7 @@ pub async fn ingest(ask: Ask<'_>) -> Result<Reply, ApiError> {
     let ingested = checked.batch.sample_count();
     let payload = if ingested > 0 { Some(Payload::Named(named(&checked.batch)?)) } else { None };
     let outside_window = u32::try_from(checked.outside_window).unwrap_or(u32::MAX);
-    let push = Push { sender, facts, outside_window, payload, way: Way::Direct };
+    let push = Push { sender, facts, outside_window, payload, record: None, way: Way::Direct };
     send(ask.env, push, ask.now).await
 }
 

@@ -9,6 +9,7 @@ mod install;
 mod metrics;
 mod moves;
 mod parameters;
+mod processes;
 mod push;
 mod query;
 mod rebuild;
@@ -79,6 +80,7 @@ pub async fn handle(ask: Ask<'_>) -> Result<Reply, ApiError> {
         Endpoint::Series => series::list(ask).await,
         Endpoint::HostNames => hosts::names(ask).await,
         Endpoint::Hosts => hosts::list(ask).await,
+        Endpoint::Processes => processes::newest(ask).await,
         Endpoint::DeleteHost => hosts::delete(ask).await,
         Endpoint::RevokeHost => hosts::revoke(ask).await,
         Endpoint::MoveHost => moves::move_host(ask).await,

@@ -4,13 +4,14 @@ use super::{Ask, metrics};
 use crate::{api_error::ApiError, reply::Reply};
 use edgewatch_engine::{
     call::{Listed, Payload, Push, Way},
+    records::Record,
     streams::Identity,
 };
 use edgewatch_shared::{
     ErrorCode,
     batch::ListedBatch,
     validate::validate_push,
-    wire::push::{MEDIA_TYPE, PushFrame, decode},
+    wire::push::{MEDIA_TYPE, PushFrame, decode, encode_processes},
 };
 
 /// Checks the whole push, then has it made durable: 202 leaves after the commit.
@@ -33,7 +34,10 @@ pub async fn ingest(ask: Ask<'_>) -> Result<Reply, ApiError> {
     };
     let payload = Some(Payload::Listed(listed(&checked.batch, identity)));
     let outside_window = u32::try_from(checked.outside_window).unwrap_or(u32::MAX);
-    let push = Push { sender, facts, outside_window, payload, way: Way::Direct };
+    let record = checked
+        .processes
+        .map(|processes| Record { time: processes.time, bytes: encode_processes(&processes) });
+    let push = Push { sender, facts, outside_window, payload, record, way: Way::Direct };
     metrics::send(ask.env, push, ask.now).await
 }
 

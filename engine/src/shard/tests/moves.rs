@@ -84,7 +84,7 @@ fn listed(names: &[&str], reading: u64) -> Push {
     };
     let sender = Sender::Host { id: host(1), claimed: None };
     let payload = Some(Payload::Listed(listed));
-    Push { sender, facts: None, outside_window: 0, payload, way: Way::Direct }
+    Push { sender, facts: None, outside_window: 0, payload, record: None, way: Way::Direct }
 }
 
 /// Samples that are new, and those that came again.

@@ -39,7 +39,14 @@ fn listed(stream: u64, first: u64, last: u64, list: &[Series]) -> Push {
         columns: encode_columns(&columns),
     };
     let sender = Sender::Host { id: host(1), claimed: None };
-    Push { sender, facts: None, outside_window: 0, payload: Some(Payload::Listed(listed)), way: Way::Direct }
+    Push {
+        sender,
+        facts: None,
+        outside_window: 0,
+        payload: Some(Payload::Listed(listed)),
+        record: None,
+        way: Way::Direct,
+    }
 }
 
 fn load(stream: u64, first: u64, last: u64) -> Push {

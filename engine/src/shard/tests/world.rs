@@ -71,32 +71,7 @@ impl World {
         count: i64,
         now: TimestampMs,
     ) -> Pushed {
-        let batch = batch(name, start, count);
-        let newest = vec![("load_1m".into(), count as f64)];
-        self.push_series(sender, batch.series(), newest, now)
-    }
-
-    fn push_series(
-        &mut self,
-        sender: Sender,
-        series: &[SeriesSamples],
-        newest: Vec<(String, f64)>,
-        now: TimestampMs,
-    ) -> Pushed {
-        let named = Named {
-            samples: series.iter().map(|entry| entry.samples.len() as u32).sum(),
-            series: series.iter().map(|entry| fingerprint(&entry.series)).collect(),
-            newest,
-            frame: frame::encode_series(series, &mut Deflater::default()).unwrap(),
-        };
-        let push = Push {
-            sender,
-            facts: None,
-            outside_window: 0,
-            payload: Some(Payload::Named(named)),
-            way: Way::Direct,
-        };
-        self.ask(Request::Push(push), now)
+        self.ask(Request::Push(named_push(name, sender, start, count)), now)
     }
 
     /// Pushes these values of `load_1m`.
@@ -104,7 +79,8 @@ impl World {
         let series = Series { name: "load_1m".into(), labels: Labels::new() };
         let samples = values.map(|(time, value)| Sample { time, value }).collect();
         let sender = Sender::Host { id: host(n), claimed: None };
-        self.push_series(sender, &[SeriesSamples { series, samples }], Vec::new(), now).unwrap();
+        let push = push_of(sender, &[SeriesSamples { series, samples }], Vec::new());
+        self.ask(Request::Push(push), now).unwrap();
     }
 
     pub fn push_from(&mut self, n: u8, start: TimestampMs, count: i64, now: TimestampMs) {
@@ -227,4 +203,20 @@ impl World {
         let Reply::Counters(counters) = self.ask(Request::Counters(store), HOUR).unwrap() else { panic!() };
         counters
     }
+}
+
+/// A push of samples with their names, a second apart.
+pub fn named_push(name: &str, sender: Sender, start: TimestampMs, count: i64) -> Push {
+    push_of(sender, batch(name, start, count).series(), vec![("load_1m".into(), count as f64)])
+}
+
+fn push_of(sender: Sender, series: &[SeriesSamples], newest: Vec<(String, f64)>) -> Push {
+    let named = Named {
+        samples: series.iter().map(|entry| entry.samples.len() as u32).sum(),
+        series: series.iter().map(|entry| fingerprint(&entry.series)).collect(),
+        newest,
+        frame: frame::encode_series(series, &mut Deflater::default()).unwrap(),
+    };
+    let payload = Some(Payload::Named(named));
+    Push { sender, facts: None, outside_window: 0, payload, record: None, way: Way::Direct }
 }

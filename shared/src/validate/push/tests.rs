@@ -26,6 +26,7 @@ fn push(series: Option<Vec<Series>>, columns: &[Vec<Sample>]) -> PushFrame {
         host: None,
         facts: None,
         metrics: Some(MetricsSection { dictionary, series, columns: encode_columns(columns) }),
+        processes: None,
     }
 }
 
@@ -123,6 +124,19 @@ fn instants_have_to_ascend() {
         let columns = [vec![at(0, 1.0)], vec![at(0, 1.0), at(ms, 2.0)]];
         assert_eq!(validate_push(push(None, &columns), NOW), Err(PushFault::Unordered(1)));
     }
+}
+
+#[test]
+fn a_record_of_processes_counts_within_the_window_and_changes_no_checksum() {
+    let plain = push(None, &[vec![at(0, 1.0)]]);
+    let checked = |ms: i64| {
+        let processes = Some(Processes { time: NOW.plus_ms(ms), ..Processes::default() });
+        let checked = validate_push(PushFrame { processes, ..plain.clone() }, NOW).unwrap();
+        assert_eq!(checked.batch, validate_push(plain.clone(), NOW).unwrap().batch);
+        (checked.processes.is_some(), checked.outside_window)
+    };
+    assert_eq!([checked(-SAMPLE_AGE_MS_MAX), checked(SAMPLE_AHEAD_MS_MAX)], [(true, 0); 2]);
+    assert_eq!([checked(-SAMPLE_AGE_MS_MAX - 1), checked(SAMPLE_AHEAD_MS_MAX + 1)], [(false, 1); 2]);
 }
 
 #[test]

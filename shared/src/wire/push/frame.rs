@@ -1,7 +1,8 @@
 //! A push as bytes: a version, the identity, then sections of a kind, a length and as many bytes.
 
 use super::{
-    DictionaryId, MetricsSection, PushError, PushFrame, ReadingRange, StreamId, decode_series, encode_series,
+    DictionaryId, MetricsSection, PushError, PushFrame, ReadingRange, StreamId, decode_processes,
+    decode_series, encode_processes, encode_series,
 };
 use crate::{
     codec::{
@@ -20,6 +21,9 @@ const HOST: u8 = 1;
 const FACTS: u8 = 2;
 const SERIES: u8 = 3;
 const METRICS: u8 = 4;
+/// From here on sections are of what a push can do without: whoever does not know one passes over it.
+const OPTIONAL: u8 = 128;
+const PROCESSES: u8 = 128;
 
 /// Encodes a push, not yet compressed.
 pub fn encode(push: &PushFrame) -> Vec<u8> {
@@ -42,6 +46,9 @@ pub fn encode(push: &PushFrame) -> Vec<u8> {
         let id = &metrics.dictionary.0;
         put_section(&mut out, METRICS, &[id, metrics.columns.as_slice()].concat());
     }
+    if let Some(processes) = &push.processes {
+        put_section(&mut out, PROCESSES, &encode_processes(processes));
+    }
     out
 }
 
@@ -61,12 +68,13 @@ pub fn decode(bytes: &[u8]) -> Result<PushFrame, PushError> {
     let stream = reader.bytes(8).map_err(whole)?.try_into().map_err(|_| PushError::Truncated)?;
     let (readings, floor) = decode_readings(&mut reader)?;
     let stream = StreamId(u64::from_le_bytes(stream));
-    let mut push = PushFrame { stream, floor, readings, host: None, facts: None, metrics: None };
+    let mut push =
+        PushFrame { stream, floor, readings, host: None, facts: None, metrics: None, processes: None };
     let mut series = None;
     let mut last_kind = 0;
     while !reader.is_empty() {
         let kind = reader.byte().map_err(whole)?;
-        if !(HOST..=METRICS).contains(&kind) {
+        if !(HOST..=METRICS).contains(&kind) && kind < OPTIONAL {
             return Err(PushError::Section(kind));
         }
         if kind <= last_kind {
@@ -79,6 +87,8 @@ pub fn decode(bytes: &[u8]) -> Result<PushFrame, PushError> {
             HOST => push.host = Some(decode_host(section)?),
             FACTS => push.facts = Some(decode_facts(section)?),
             SERIES => series = Some(decode_series(section)?),
+            PROCESSES => push.processes = Some(decode_processes(section)?),
+            kind if kind >= OPTIONAL => {}
             _ => {
                 let (id, columns) = section.split_first_chunk().ok_or(PushError::Truncated)?;
                 let columns = columns.to_vec();

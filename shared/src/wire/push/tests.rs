@@ -25,6 +25,7 @@ fn push(columns: Vec<u8>) -> PushFrame {
             series: Some(list),
             columns,
         }),
+        processes: Some(Processes { count: 3, by_cpu: vec![Process::default()], ..Processes::default() }),
     }
 }
 
@@ -63,7 +64,7 @@ fn a_push_survives_with_every_part_it_may_have_and_without() {
     let whole = push(encode_columns(&[column([1.5]), column([])]));
     let mut listless = whole.clone();
     listless.metrics.as_mut().unwrap().series = None;
-    let bare = PushFrame { host: None, facts: None, metrics: None, ..whole.clone() };
+    let bare = PushFrame { host: None, facts: None, metrics: None, processes: None, ..whole.clone() };
     for push in [whole, listless, bare] {
         assert_eq!(decode(&encode(&push)), Ok(push));
     }
@@ -73,17 +74,19 @@ fn a_push_survives_with_every_part_it_may_have_and_without() {
 fn a_cut_is_refused_unless_it_is_between_two_sections() {
     let whole = push(vec![1, 2, 3]);
     let parts = [
-        PushFrame { host: None, facts: None, metrics: None, ..whole.clone() },
-        PushFrame { facts: None, metrics: None, ..whole.clone() },
-        PushFrame { metrics: None, ..whole.clone() },
+        PushFrame { host: None, facts: None, metrics: None, processes: None, ..whole.clone() },
+        PushFrame { facts: None, metrics: None, processes: None, ..whole.clone() },
+        PushFrame { metrics: None, processes: None, ..whole.clone() },
+        PushFrame { processes: None, ..whole.clone() },
         whole,
     ];
     let ends = parts.map(|push| encode(&push));
-    for cut in 0..ends[3].len() {
+    let [.., whole] = &ends;
+    for cut in 0..whole.len() {
         let is_end = ends.iter().any(|end| end.len() == cut);
-        assert_eq!(decode(&ends[3][..cut]).is_ok(), is_end, "{cut}");
+        assert_eq!(decode(&whole[..cut]).is_ok(), is_end, "{cut}");
     }
-    assert!(decode(&[ends[3].as_slice(), &[0]].concat()).is_err());
+    assert!(decode(&[whole.as_slice(), &[0]].concat()).is_err());
 }
 
 #[test]
@@ -91,15 +94,22 @@ fn another_version_and_an_unknown_section_are_told_as_such() {
     let mut bytes = encode(&push(Vec::new()));
     bytes[0] = 2;
     assert_eq!(decode(&bytes), Err(PushError::Version(2)));
-    bytes[0] = 1;
-    bytes.extend([5, 0]);
-    assert_eq!(decode(&bytes), Err(PushError::Section(5)));
     assert_eq!(PushError::Section(5).code(), ErrorCode::UnsupportedSection);
+    let plain = PushFrame { processes: None, ..push(Vec::new()) };
+    let with = |kind: u8| decode(&[encode(&plain).as_slice(), &[kind, 2, 7, 7]].concat());
+    for kind in [0, 5, 127] {
+        assert_eq!(with(kind), Err(PushError::Section(kind)));
+    }
+    // What a push can do without is passed over.
+    for kind in [129, 255] {
+        assert_eq!(with(kind), Ok(plain.clone()));
+    }
 }
 
 #[test]
 fn sections_come_once_in_order_and_a_list_with_samples() {
-    let bare = encode(&PushFrame { host: None, facts: None, metrics: None, ..push(Vec::new()) });
+    let bare = PushFrame { host: None, facts: None, metrics: None, processes: None, ..push(Vec::new()) };
+    let bare = encode(&bare);
     let with = |sections: &[u8]| decode(&[bare.as_slice(), sections].concat());
     assert!(with(&[1, 1, b'a']).is_ok());
     assert!(with(&[1, 1, b'a', 1, 1, b'a']).is_err());
@@ -252,7 +262,7 @@ fn a_minute_of_a_busy_host_leaves_room_for_headers_and_token_in_1200_bytes() {
     assert_eq!(columns.len(), 71);
     survives(&columns);
     let mut push = push(encode_columns(&columns));
-    (push.host, push.facts) = (None, None);
+    (push.host, push.facts, push.processes) = (None, None, None);
     push.metrics.as_mut().unwrap().series = None;
     let bytes = encode(&push).len();
     // Line, headers and token take 420 at the most (agent/tests), zstd around what it cannot compress 12.
