@@ -6,8 +6,8 @@ use edgewatch_shared::{
     wire::{
         Facts,
         push::{
-            self, DictionaryId, MetricsSection, PushError, PushFrame, ReadingRange, StreamId, decode_columns,
-            encode_columns, encode_series,
+            self, DictionaryId, MetricsSection, Processes, PushError, PushFrame, ReadingRange, StreamId,
+            decode_columns, encode_columns, encode_series,
         },
     },
 };
@@ -61,6 +61,8 @@ pub struct Told<'a> {
     pub facts: Option<Facts>,
     /// The series list, where the server may not have it.
     pub list: Option<&'a SeriesList>,
+    /// Whether what a server may not know, and a push can do without, stays out: its record.
+    pub is_bare: bool,
 }
 
 /// One push, frozen.
@@ -80,6 +82,8 @@ pub struct Batch {
     pub newest: TimestampMs,
     /// The offset of the clock that stamped its samples; means something to the process that froze it only.
     pub clock_offset_ms: i64,
+    /// The record of the host's processes, if it has one.
+    pub processes: Option<Box<Processes>>,
     columns: Vec<u8>,
 }
 
@@ -102,14 +106,22 @@ impl Batch {
             sample_count: columns.iter().map(Vec::len).sum(),
             newest: newest.unwrap_or_default(),
             clock_offset_ms,
+            processes: None,
             columns: encode_columns(columns),
         }
+    }
+
+    /// The same with a record of the host's processes.
+    #[must_use]
+    pub fn with_processes(self, processes: Option<Processes>) -> Self {
+        Self { processes: processes.map(Box::new), ..self }
     }
 
     /// What is sent.
     pub fn body(&self, told: Told<'_>) -> Result<Vec<u8>, BatchError> {
         let series = told.list.map(|list| push::decode_series(&list.encoded)).transpose()?;
-        let frame = self.frame(told.floor, told.host.map(str::to_owned), told.facts, series);
+        let mut frame = self.frame(told.floor, told.host.map(str::to_owned), told.facts, series);
+        frame.processes = frame.processes.filter(|_| !told.is_bare);
         Ok(zstd::bulk::compress(&push::encode(&frame), COMPRESSION_LEVEL)?)
     }
 
@@ -129,7 +141,7 @@ impl Batch {
             host,
             facts,
             metrics: Some(metrics),
-            processes: None,
+            processes: self.processes.as_deref().cloned(),
         }
     }
 
@@ -149,7 +161,7 @@ impl Batch {
         let (newest, rest) = bytes.split_first_chunk().ok_or(BatchError::Shape)?;
         let (clock_offset_ms, rest) = rest.split_first_chunk().ok_or(BatchError::Shape)?;
         let (samples, frame) = rest.split_first_chunk().ok_or(BatchError::Shape)?;
-        let PushFrame { stream, readings, host, metrics, .. } = push::decode(frame)?;
+        let PushFrame { stream, readings, host, metrics, processes, .. } = push::decode(frame)?;
         let metrics = metrics.ok_or(BatchError::Shape)?;
         Ok(Self {
             stream,
@@ -159,6 +171,7 @@ impl Batch {
             sample_count: u32::from_le_bytes(*samples) as usize,
             newest: TimestampMs(i64::from_le_bytes(*newest)),
             clock_offset_ms: i64::from_le_bytes(*clock_offset_ms),
+            processes: processes.map(Box::new),
             columns: metrics.columns,
         })
     }
@@ -184,7 +197,9 @@ impl Batch {
             return Err(BatchError::Shape);
         };
         columns.iter_mut().for_each(|samples| samples.retain(|sample| (first..=last).contains(&sample.time)));
-        Ok(self.with_columns(readings, &columns, self.clock_offset_ms))
+        // The record was made last.
+        let processes = self.processes.as_deref().filter(|_| readings.last == self.readings.last);
+        Ok(self.with_columns(readings, &columns, self.clock_offset_ms).with_processes(processes.cloned()))
     }
 
     /// The batch as a clock that is ahead by so much would have stamped it.
@@ -196,7 +211,10 @@ impl Batch {
         for sample in columns.iter_mut().flatten() {
             sample.time = sample.time.plus_ms(by_ms);
         }
-        Ok(self.with_columns(self.readings, &columns, self.clock_offset_ms.saturating_add(by_ms)))
+        let moved =
+            |processes: &Processes| Processes { time: processes.time.plus_ms(by_ms), ..processes.clone() };
+        let batch = self.with_columns(self.readings, &columns, self.clock_offset_ms.saturating_add(by_ms));
+        Ok(batch.with_processes(self.processes.as_deref().map(moved)))
     }
 
     fn with_columns(&self, readings: ReadingRange, columns: &[Vec<Sample>], clock_offset_ms: i64) -> Self {
@@ -251,7 +269,7 @@ pub(crate) mod tests {
         let list = list();
         let [with, without] = [Some(&list), None].map(|list| {
             let facts = Some(Facts::default());
-            read(&batch.body(Told { floor: 2, host: Some("web-02"), facts, list }).unwrap())
+            read(&batch.body(Told { floor: 2, host: Some("web-02"), facts, list, is_bare: false }).unwrap())
         });
         assert_eq!((with.stream, with.floor, with.readings), (StreamId(7), 2, batch.readings));
         assert_eq!((with.host.as_deref(), with.facts.is_some()), (Some("web-02"), true));
@@ -296,5 +314,20 @@ pub(crate) mod tests {
         assert_eq!((moved.clock_offset_ms, moved.readings), (-900, batch(7, 3..=4).readings));
         assert_eq!(moved.newest, TimestampMs(3_000));
         assert_eq!(moved.moved(1_000).unwrap(), batch(7, 3..=4));
+    }
+
+    #[test]
+    fn a_record_goes_with_its_batch_and_with_the_last_part_and_stays_out_where_it_is_not_known() {
+        let record = Processes { time: TimestampMs(7_500), count: 3, ..Processes::default() };
+        let whole = batch(7, 3..=7).with_processes(Some(record.clone()));
+        assert_eq!(Batch::from_bytes(&whole.to_bytes()).unwrap(), whole);
+        let sent = |is_bare| read(&whole.body(Told { floor: 3, is_bare, ..Told::default() }).unwrap());
+        assert_eq!((sent(false).processes, sent(true).processes), (Some(record.clone()), None));
+        assert_eq!(sent(false).metrics, sent(true).metrics);
+        let part =
+            |first, last| whole.part(ReadingRange { first, last }).unwrap().processes.map(|record| *record);
+        assert_eq!((part(3, 5), part(6, 7), part(3, 7)), (None, Some(record.clone()), Some(record)));
+        let moved = whole.moved(-500).unwrap().processes;
+        assert_eq!(moved.map(|record| record.time), Some(TimestampMs(7_000)));
     }
 }

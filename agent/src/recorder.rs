@@ -2,7 +2,7 @@
 
 use crate::{
     clock::Clock,
-    collectors::Reading,
+    collectors::{Reading, top::Records},
     facts::untold::Untold,
     pending::Pending,
     schedule::Schedule,
@@ -26,6 +26,8 @@ pub type Collect = Box<dyn FnMut() -> Vec<Reading> + Send>;
 pub struct Recorder {
     /// Reads the host once.
     pub collect: Collect,
+    /// Makes records of the host's processes, unless they are switched off.
+    pub records: Option<Records>,
     /// Gathers the host's facts.
     pub gather_facts: fn() -> Facts,
     /// Where facts go.
@@ -133,10 +135,13 @@ impl Recorder {
     fn freeze(&mut self) {
         self.schedule.push_made(self.clock.running_ms());
         self.look_at_facts();
+        let (now, running_ms) = (self.clock.now(), self.clock.running_ms());
+        let records = self.records.as_mut().filter(|_| !self.pending.is_empty());
+        let processes = records.and_then(|records| records.record(now, running_ms));
         let host = self.host_in_body.as_deref();
         let Some((batch, list)) = self.pending.freeze(host, self.clock.offset_ms()) else { return };
         let readings = batch.readings;
-        match self.spool.freeze(batch, list) {
+        match self.spool.freeze(batch.with_processes(processes), list) {
             Ok(()) => {
                 debug!("readings {} to {} are frozen", readings.first, readings.last);
                 if std::mem::take(&mut self.state.is_dropping) {

@@ -57,7 +57,7 @@ impl Pushes {
             Verdict::Unauthorized { why } => (Link::Unauthorized, Some(why)),
             Verdict::Rejected { why } => (Link::Rejecting, Some(why)),
             // They are asked for again at once, in another shape.
-            Verdict::UnknownList { .. } | Verdict::TooLarge { .. } => return,
+            Verdict::UnknownList { .. } | Verdict::UnknownSection { .. } | Verdict::TooLarge { .. } => return,
         };
         if link != self.link {
             (self.link, self.since_ms) = (link, now);

@@ -13,10 +13,19 @@ use edgewatch_shared::{
     token::Scope,
     wire::HostStatus,
 };
-use std::{fs, os::unix::fs::PermissionsExt, sync::LazyLock, thread::available_parallelism, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    process::{Child, Command},
+    sync::LazyLock,
+    thread::available_parallelism,
+    time::Duration,
+};
 
 /// For an agent to start, read and push, on a machine that is busy with other tests.
 const SOON: Duration = Duration::from_secs(20);
+/// For a record of processes to come: one a minute, and on a machine that is busy the next one may be the first that has it.
+const RECORDED: Duration = Duration::from_secs(150);
 /// For an agent to end that was told to: what it promises is 5 s.
 const END: Duration = Duration::from_secs(6);
 
@@ -274,4 +283,51 @@ fn an_agent_says_its_version() {
     let output = AgentSettings::new(&scratch_dir("agent-version")).output(&["--version"]);
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && told.contains(env!("CARGO_PKG_VERSION")), "{told}");
+}
+
+/// A process that does nothing but compute, until it is dropped.
+struct Busy(Child);
+
+impl Busy {
+    fn start() -> Self {
+        Self(Command::new("sh").args(["-c", "while :; do :; done"]).spawn().expect("there is a shell"))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_record_of_processes_names_a_busy_one_and_survives_eviction_and_restart() {
+    let mut server = Edgewatch::start("agent-processes");
+    let api = server.client().clone();
+    let busy = Busy::start();
+    let name = "processes";
+    let mut agent = enrolled(&api, name).run();
+    let record = eventually("a record with the busy process arrives", RECORDED, || {
+        let record = api.processes(name);
+        record.by_cpu.iter().any(|process| process.pid == busy.0.id()).then_some(record)
+    });
+    let found = record.by_cpu.iter().find(|process| process.pid == busy.0.id());
+    let found = found.unwrap_or_else(|| panic!("{record:?}"));
+    assert_eq!(found.name, "sh");
+    let user = rustix::process::geteuid().as_raw();
+    assert!(user != 0 || found.user == "root", "{found:?}");
+    assert!(found.cpu_pct > 0.0 && record.count >= record.by_cpu.len() as u64, "{record:?}");
+    assert!(!record.by_memory.is_empty());
+    assert!(record.by_memory.is_sorted_by(|a, b| a.resident_bytes >= b.resident_bytes), "{record:?}");
+    assert!(agent.terminate(END).success());
+    // Another may have come until then.
+    let last = api.processes(name);
+    assert!(last.time >= record.time);
+    api.evict(0);
+    assert_eq!(api.processes(name), last, "after an eviction");
+    server.stop();
+    server.resume();
+    assert_eq!(server.client().processes(name), last, "after a restart");
 }

@@ -1,11 +1,16 @@
-//! Which processes use the most: what a log record of a minute will say. A series for each of them would be one that
-//! nobody reads again, so [`top`] is no collector; until there are records, `check` prints it.
+//! Which processes use the most: a record, once a minute. A series for each of them would be one that nobody reads again,
+//! so [`top`] is no collector.
 
-use super::to_hundredths;
+use super::{CollectError, owner, processes, to_hundredths};
+use edgewatch_shared::{
+    TimestampMs,
+    limits::{PROCESS_TEXT_BYTES_MAX, PROCESSES_NAMED_MAX},
+    wire::push::{self, Processes},
+};
 use std::collections::BTreeMap;
 
-/// How many processes are told of.
-pub const TOLD: usize = 5;
+/// Milliseconds from one record to the next, at least. Reason: one a minute, also where a push comes a little early.
+const RECORD_EVERY_MS: i64 = 50_000;
 
 /// A process at one instant.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,12 +47,21 @@ pub struct Top {
     pub by_memory: Vec<Greedy>,
 }
 
+/// The processor time that each process has used: what a reading is to the next one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Used(BTreeMap<(u32, u64), u64>);
+
+impl Used {
+    /// What these processes have used.
+    pub fn by(processes: &[Process]) -> Self {
+        Self(processes.iter().map(|process| ((process.pid, process.started), process.cpu_ms)).collect())
+    }
+}
+
 /// The top of two readings that lie `passed_ms` apart. A process that is new in the second has used what it has used.
-pub fn top(before: &[Process], now: &[Process], passed_ms: u64) -> Top {
-    let then: BTreeMap<(u32, u64), u64> =
-        before.iter().map(|process| ((process.pid, process.started), process.cpu_ms)).collect();
+pub fn top(before: &Used, now: &[Process], passed_ms: u64) -> Top {
     let by_cpu = now.iter().map(|process| {
-        let then = then.get(&(process.pid, process.started)).copied().unwrap_or_default();
+        let then = before.0.get(&(process.pid, process.started)).copied().unwrap_or_default();
         let used_ms = process.cpu_ms.saturating_sub(then);
         (process, to_hundredths(used_ms as f64 / passed_ms.max(1) as f64 * 100.0))
     });
@@ -60,7 +74,73 @@ fn greediest<'a>(processes: impl Iterator<Item = (&'a Process, f64)>) -> Vec<Gre
     all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.pid.cmp(&b.0.pid)));
     let told =
         |(process, uses): (&Process, f64)| Greedy { pid: process.pid, name: process.name.clone(), uses };
-    all.into_iter().take(TOLD).map(told).collect()
+    all.into_iter().take(PROCESSES_NAMED_MAX).map(told).collect()
+}
+
+/// Makes the records.
+pub struct Records {
+    /// The processes of this host.
+    read: fn() -> Result<Vec<Process>, CollectError>,
+    /// Whose a process is.
+    owner: fn(u32) -> Option<String>,
+    before: Used,
+    looked_ms: i64,
+    has_record: bool,
+}
+
+impl Records {
+    /// Looks at the processes of this host for the first time.
+    pub fn of_this_host(running_ms: i64) -> Self {
+        Self::begin(processes, owner, running_ms)
+    }
+
+    fn begin(
+        read: fn() -> Result<Vec<Process>, CollectError>,
+        owner: fn(u32) -> Option<String>,
+        running_ms: i64,
+    ) -> Self {
+        // That processes cannot be read is said by their collector.
+        let before = Used::by(&read().unwrap_or_default());
+        Self { read, owner, before, looked_ms: running_ms, has_record: false }
+    }
+
+    /// The record of `time`, if one is due: with the first push, then once a minute.
+    pub fn record(&mut self, time: TimestampMs, running_ms: i64) -> Option<Processes> {
+        let passed_ms = running_ms.saturating_sub(self.looked_ms);
+        if passed_ms <= 0 || (self.has_record && passed_ms < RECORD_EVERY_MS) {
+            return None;
+        }
+        let now = (self.read)().unwrap_or_default();
+        if now.is_empty() {
+            return None;
+        }
+        let top = top(&self.before, &now, passed_ms.unsigned_abs());
+        (self.before, self.looked_ms, self.has_record) = (Used::by(&now), running_ms, true);
+        Some(Processes {
+            time,
+            count: now.len() as u64,
+            // Percents with two digits.
+            by_cpu: self.told(top.by_cpu, 100.0),
+            by_memory: self.told(top.by_memory, 1.0),
+        })
+    }
+
+    fn told(&self, top: Vec<Greedy>, units: f64) -> Vec<push::Process> {
+        let told = |Greedy { pid, name, uses }: Greedy| push::Process {
+            pid,
+            name: shortened(name),
+            user: shortened((self.owner)(pid).unwrap_or_default()),
+            uses: (uses * units).round() as u64,
+        };
+        top.into_iter().map(told).collect()
+    }
+}
+
+/// As much of a text as a record takes.
+fn shortened(mut text: String) -> String {
+    let end = (0..=PROCESS_TEXT_BYTES_MAX).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+    text.truncate(end);
+    text
 }
 
 #[cfg(test)]
@@ -76,7 +156,7 @@ mod tests {
         let before = [process(1, 10, 500, 1), process(2, 10, 0, 1), process(3, 10, 90, 1)];
         let now =
             [process(1, 10, 500, 30), process(2, 10, 50, 10), process(3, 99, 25, 20), process(4, 9, 0, 0)];
-        let top = top(&before, &now, 1_000);
+        let top = top(&Used::by(&before), &now, 1_000);
         let by = |list: &[Greedy]| list.iter().map(|told| (told.pid, told.uses)).collect::<Vec<_>>();
         // The third is another process with an old number, and has used all of its 25 ms.
         assert_eq!(by(&top.by_cpu), [(2, 5.0), (3, 2.5)]);
@@ -86,8 +166,43 @@ mod tests {
     #[test]
     fn at_most_five_are_told_of() {
         let now: Vec<Process> = (1..=6).map(|pid| process(pid, 0, 1, u64::from(pid))).collect();
-        let top = top(&[], &now, 1);
-        assert_eq!((top.by_cpu.len(), top.by_memory.len()), (TOLD, TOLD));
+        let top = top(&Used::default(), &now, 1);
+        assert_eq!((top.by_cpu.len(), top.by_memory.len()), (PROCESSES_NAMED_MAX, PROCESSES_NAMED_MAX));
         assert_eq!(top.by_memory[0].pid, 6);
+    }
+
+    fn busy() -> Result<Vec<Process>, CollectError> {
+        let name = format!("{}é", "p".repeat(PROCESS_TEXT_BYTES_MAX - 1));
+        Ok(vec![Process { name, ..process(7, 10, 30_000, 4_096) }, process(1, 10, 0, 0)])
+    }
+
+    fn nobody(_pid: u32) -> Option<String> {
+        Some("nobody".to_owned())
+    }
+
+    #[test]
+    fn a_record_comes_with_the_first_push_and_then_once_a_minute() {
+        let mut records = Records::begin(|| Ok(Vec::new()), nobody, 0);
+        records.read = busy;
+        assert_eq!(records.record(TimestampMs(1), 0), None, "no time has passed");
+        let first = records.record(TimestampMs(60_000), 60_000).unwrap();
+        assert_eq!((first.time, first.count), (TimestampMs(60_000), 2));
+        let told = |uses| push::Process {
+            pid: 7,
+            name: "p".repeat(PROCESS_TEXT_BYTES_MAX - 1),
+            user: "nobody".to_owned(),
+            uses,
+        };
+        // Half a processor, in hundredths of a percent.
+        assert_eq!((first.by_cpu, first.by_memory), (vec![told(5_000)], vec![told(4_096)]));
+        assert_eq!(records.record(TimestampMs(0), 60_000 + RECORD_EVERY_MS - 1), None);
+        let second = records.record(TimestampMs(0), 60_000 + RECORD_EVERY_MS).unwrap();
+        assert_eq!((second.by_cpu, second.by_memory), (Vec::new(), vec![told(4_096)]));
+    }
+
+    #[test]
+    fn where_processes_cannot_be_read_there_is_no_record() {
+        let mut records = Records::begin(|| Ok(Vec::new()), nobody, 0);
+        assert_eq!(records.record(TimestampMs(0), 60_000), None);
     }
 }

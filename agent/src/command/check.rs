@@ -5,7 +5,7 @@ use crate::{
     clock::{Exchange, corrected_offset_ms},
     collectors::{
         Collectors, Reading, owner, processes,
-        top::{Greedy, top},
+        top::{Greedy, Used, top},
     },
     counters::Counters,
     os_clock,
@@ -30,7 +30,7 @@ const BETWEEN_READINGS_MS: u64 = 1_000;
 /// Collects once, prints it, asks the server how it is. Exits with 0 only if the host could push.
 pub fn check(settings: &Settings) -> Result<ExitCode, CommandError> {
     // The top of nothing is nothing: that processes cannot be read is said by their collector.
-    let before = processes().unwrap_or_default();
+    let before = Used::by(&processes().unwrap_or_default());
     let readings = collect(settings);
     let top = top(&before, &processes().unwrap_or_default(), BETWEEN_READINGS_MS);
     say(&format!(

@@ -70,6 +70,7 @@ pub fn stub(settings: &Settings) -> Result<ExitCode, CommandError> {
                 host: identity.host_in_body(),
                 facts: is_first.then(facts::gather),
                 list: is_first.then_some(list.as_ref()),
+                is_bare: false,
             };
             let body = batch.body(told).map_err(|error| os("cannot freeze")(io::Error::other(error)))?;
             let bearer = identity.bearer(clock.now().seconds());

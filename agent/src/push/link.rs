@@ -57,6 +57,9 @@ impl Link {
             Verdict::TooLarge { why } => {
                 return Some((Level::Debug, format!("a batch is sent in halves: {why}")));
             }
+            Verdict::UnknownSection { why } => {
+                return Some((Level::Debug, format!("from now on batches go without their records: {why}")));
+            }
             Verdict::UnknownList { why } => {
                 return Some((Level::Debug, format!("a batch is sent with its series list: {why}")));
             }

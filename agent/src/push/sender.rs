@@ -82,6 +82,8 @@ pub struct State {
     known_lists: VecDeque<DictionaryId>,
     /// When the next batch of the past may be sent.
     catch_up_ms: i64,
+    /// Whether the server is one that does not know records, and gets none.
+    is_bare: bool,
 }
 
 /// What to do after a step.
@@ -169,6 +171,13 @@ impl Sender {
             }
         };
         let (verdict, clock_stepped) = self.push(&body);
+        let verdict = match verdict {
+            // Nothing is left that could be left out.
+            Verdict::UnknownSection { why } if self.state.is_bare || waiting.batch.processes.is_none() => {
+                Verdict::Rejected { why }
+            }
+            verdict => verdict,
+        };
         if !waiting.is_fresh {
             self.state.catch_up_ms = self.clock.running_ms().saturating_add(self.catch_up_ms());
         }
@@ -188,6 +197,10 @@ impl Sender {
             Verdict::UnknownList { .. } if list.is_some() => return self.retry(None),
             Verdict::UnknownList { why } => {
                 self.give_up(waiting, &format!("its series list cannot be read, and {why}"));
+            }
+            Verdict::UnknownSection { .. } => {
+                self.state.is_bare = true;
+                return Next::Step;
             }
             Verdict::Rejected { .. } => self.set_aside(waiting),
             Verdict::TooLarge { why } => {
@@ -216,7 +229,8 @@ impl Sender {
         // A host that enrolled since is known by its token.
         let host = self.identity.host_in_body();
         let host = host.map(|now| waiting.batch.host.as_deref().unwrap_or(now));
-        waiting.batch.body(Told { floor: self.spool.floor(waiting), host, facts, list })
+        let is_bare = self.state.is_bare;
+        waiting.batch.body(Told { floor: self.spool.floor(waiting), host, facts, list, is_bare })
     }
 
     /// Makes one request. Returns what became of it, and whether its answer set our clock.

@@ -31,6 +31,11 @@ pub enum Verdict {
         /// What the server said.
         why: String,
     },
+    /// The server knows less than we do: without what a push can do without it may pass.
+    UnknownSection {
+        /// What the server said.
+        why: String,
+    },
     /// Too much at once: in halves it may pass.
     TooLarge {
         /// What the server said.
@@ -65,6 +70,7 @@ pub fn judge(answer: &Answer) -> Judged {
             Verdict::Unauthorized { why }
         }
         (409, Some(ErrorCode::UnknownDictionary)) => Verdict::UnknownList { why },
+        (415, Some(ErrorCode::UnsupportedSection)) => Verdict::UnknownSection { why },
         (413, _) | (400..=499, Some(ErrorCode::TooManySamples)) => Verdict::TooLarge { why },
         (400..=499, _) if !matches!(answer.status, 408 | 429) => Verdict::Rejected { why },
         _ => Verdict::Retry { why, retry_after_s: answer.retry_after_s },
@@ -123,6 +129,7 @@ mod tests {
             Verdict::Unauthorized { .. } => "unauthorized",
             Verdict::UnknownList { .. } => "unknown list",
             Verdict::TooLarge { .. } => "too large",
+            Verdict::UnknownSection { .. } => "unknown section",
             Verdict::Rejected { .. } => "rejected",
         }
     }
@@ -161,6 +168,8 @@ mod tests {
             (409, "unknown_dictionary", "unknown list"),
             (409, "identity_conflict", "rejected"),
             (400, "invalid_batch", "rejected"),
+            (415, "unsupported_section", "unknown section"),
+            (415, "unsupported_encoding", "rejected"),
             (503, "unknown_host", "retry"),
         ] {
             assert_eq!(verdict(status, &body(code)), expected, "{code}");

@@ -106,6 +106,29 @@ fn a_batch_that_is_refused_for_good_is_set_aside_and_counted_and_the_facts_are_t
 }
 
 #[test]
+fn a_server_that_knows_no_records_gets_the_same_batch_without_and_no_further_ones() {
+    let server = FakeServer::start(|request| match request.push().processes {
+        Some(_) => refusal(415, ErrorCode::UnsupportedSection, None),
+        None => accepted(request),
+    });
+    let home = Home::enrolled_at(&server);
+    let agent = home.run("1s", &[]);
+    let received = server.wait_until(|received| acknowledged(received).len() >= 3);
+    let refused: Vec<_> = received.iter().filter(|(_, reply)| reply.status == 415).collect();
+    // Where processes cannot be read there is no record to refuse.
+    if let [(first, _), others @ ..] = refused.as_slice() {
+        assert!(others.is_empty(), "{}", agent.log());
+        let again = received
+            .iter()
+            .find(|(request, reply)| reply.status == 202 && request.push().readings == first.push().readings);
+        assert_eq!(again.map(|(request, _)| request.push().metrics), Some(first.push().metrics));
+    }
+    assert!(cfg!(not(target_os = "linux")) || !refused.is_empty());
+    assert_eq!(agent.said("set aside"), 0, "{}", agent.log());
+    assert_each_once_in_order(&acknowledged(&received));
+}
+
+#[test]
 fn a_batch_that_is_too_large_goes_in_halves_that_keep_their_numbers() {
     for refused in [reply(413, ""), refusal(400, ErrorCode::TooManySamples, None)] {
         let mut refused = Some(refused);

@@ -153,6 +153,7 @@ impl Agent {
         };
         let recorder = Recorder {
             collect: Box::new(collect),
+            records: None,
             gather_facts: Facts::default,
             untold: Arc::clone(&untold),
             host_in_body: None,

@@ -6,7 +6,7 @@ mod teller;
 use super::{CommandError, client, os, server_and_identity};
 use crate::{
     clock::Clock,
-    collectors::Collectors,
+    collectors::{Collectors, top::Records},
     counters::Counters,
     facts::{self, untold::Untold},
     os_clock,
@@ -159,8 +159,10 @@ fn start(
     signals: &Signals,
 ) -> io::Result<Receiver<()>> {
     let untold = Arc::new(Untold::default());
+    let has_records = !settings.collection.off.matches("processes");
     let recorder = Recorder {
         collect: collecting(&settings.collection, shared),
+        records: has_records.then(|| Records::of_this_host(shared.clock.running_ms())),
         gather_facts: facts::gather,
         untold: Arc::clone(&untold),
         host_in_body: identity.host_in_body().map(str::to_owned),
