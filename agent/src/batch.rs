@@ -65,6 +65,11 @@ pub struct Told<'a> {
     pub is_bare: bool,
 }
 
+/// A push as it travels.
+pub fn compressed(push: &[u8]) -> Result<Vec<u8>, BatchError> {
+    Ok(zstd::bulk::compress(push, COMPRESSION_LEVEL)?)
+}
+
 /// One push, frozen.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
@@ -119,10 +124,15 @@ impl Batch {
 
     /// What is sent.
     pub fn body(&self, told: Told<'_>) -> Result<Vec<u8>, BatchError> {
+        compressed(&self.uncompressed(told)?)
+    }
+
+    /// What is sent, before it is compressed.
+    pub fn uncompressed(&self, told: Told<'_>) -> Result<Vec<u8>, BatchError> {
         let series = told.list.map(|list| push::decode_series(&list.encoded)).transpose()?;
         let mut frame = self.frame(told.floor, told.host.map(str::to_owned), told.facts, series);
         frame.processes = frame.processes.filter(|_| !told.is_bare);
-        Ok(zstd::bulk::compress(&push::encode(&frame), COMPRESSION_LEVEL)?)
+        Ok(push::encode(&frame))
     }
 
     fn frame(
