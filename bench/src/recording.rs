@@ -46,6 +46,11 @@ impl Recording {
         Self::read("agent", &project::root().join("bench/data/agent_metrics.jsonl.zst"), 1)
     }
 
+    /// The same of an agent with all its default collectors, which rounds memory.
+    pub fn of_agent_with_defaults() -> Result<Self> {
+        Self::read("agent_defaults", &project::root().join("bench/data/agent_defaults.jsonl.zst"), 1)
+    }
+
     /// A node_exporter's, taken once a second: every tenth round, for true steps of 10 s.
     pub fn of_node_exporter(path: &Path) -> Result<Self> {
         Self::read("recorded", path, usize::try_from(STEP)?)
@@ -180,12 +185,13 @@ mod tests {
     }
 
     #[test]
-    fn the_agents_recording_has_steps_of_ten_seconds() {
-        let recording = Recording::of_agent().unwrap();
-        assert!(recording.series.len() >= 60, "{} series", recording.series.len());
-        let steps = recording.series.iter().flat_map(|series| series.samples.windows(2));
-        let steps: Vec<i64> = steps.map(|pair| pair[1].time.0 - pair[0].time.0).collect();
-        let even = steps.iter().filter(|step| (9_900..=10_100).contains(*step)).count();
-        assert!(even * 100 >= steps.len() * 99, "{even} of {}", steps.len());
+    fn the_agents_recordings_have_steps_of_ten_seconds() {
+        for recording in [Recording::of_agent().unwrap(), Recording::of_agent_with_defaults().unwrap()] {
+            assert!(recording.series.len() >= 60, "{} series", recording.series.len());
+            let steps = recording.series.iter().flat_map(|series| series.samples.windows(2));
+            let steps: Vec<i64> = steps.map(|pair| pair[1].time.0 - pair[0].time.0).collect();
+            let even = steps.iter().filter(|step| (9_900..=10_100).contains(*step)).count();
+            assert!(even * 100 >= steps.len() * 99, "{even} of {}", steps.len());
+        }
     }
 }

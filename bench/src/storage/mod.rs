@@ -81,9 +81,10 @@ pub fn measure(mut request: Request, mut print: impl FnMut(&Figure)) -> Result<(
     Ok(())
 }
 
-/// Both recordings as they are, and the node_exporter's in turn.
+/// All recordings as they are, and the node_exporter's in turn.
 fn stored(request: &Request) -> Result<Vec<Figure>> {
     let path = node_exporter_path(request.data.clone());
-    let recorded = [Recording::of_node_exporter(&path)?, Recording::of_agent()?];
+    let recorded =
+        [Recording::of_node_exporter(&path)?, Recording::of_agent()?, Recording::of_agent_with_defaults()?];
     stored::measure(&recorded, &Recording::of_node_exporter_in_turn(&path)?)
 }
