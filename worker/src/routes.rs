@@ -211,6 +211,16 @@ mod tests {
     }
 
     #[test]
+    fn a_domain_of_any_script_is_an_address() {
+        for host in
+            ["xn--bcher-kva.example", "xn--p1b6ci4b4b3a.xn--11b5bs8d", "edge.workers.dev", "[::1]:8787"]
+        {
+            let url = Url::parse(&format!("https://{host}/healthz?a=%C3%BC"));
+            assert_eq!(url.map(|url| url.path().to_owned()).as_deref(), Ok("/healthz"), "{host}");
+        }
+    }
+
+    #[test]
     fn what_has_no_route_is_told_so() {
         assert_eq!(found(Method::Get, "/"), Err(ErrorCode::NotFound));
         assert_eq!(found(Method::Get, "/api/v1/hosts/a/b"), Err(ErrorCode::NotFound));
