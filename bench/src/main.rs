@@ -83,12 +83,12 @@ fn main_job(minutes: u64) -> Result<Vec<Figure>> {
     let state = tempfile::tempdir()?;
     let server = Server::start(&Options::new(state.path()))?;
     let way = agent::Way { url: server.url(), ca_file: None, name: "bench", interval_s: 10 };
-    let (mut running, started) = (agent::RunningAgent::start(&server, way)?, Instant::now());
+    let (mut agent, started) = (agent::RunningAgent::start(&server, way)?, Instant::now());
     let mut figures = vec![agent::binary_size()?, module_size()?];
     figures.extend(rows::measure()?);
     figures.extend(ingest::measure()?);
     thread::sleep(Duration::from_secs(minutes * 60).saturating_sub(started.elapsed()));
-    let resident = process::memory(running.pid()?)?.resident;
+    let resident = process::memory(agent.running()?)?.resident;
     figures.push(Figure::new("agent_rss_bytes", resident as f64, "B"));
     Ok(figures)
 }

@@ -36,6 +36,11 @@ impl Process {
             Some(status) => bail!("{} has ended by itself: {status}", self.name),
         }
     }
+
+    /// Its number, as long as it runs.
+    pub fn running(&mut self) -> Result<u32> {
+        self.check().map(|()| self.pid())
+    }
 }
 
 impl Drop for Process {

@@ -82,20 +82,20 @@ impl Contenders {
         Ok(Self { agent, exporter, scraper, collectd, name })
     }
 
-    /// Their processes' numbers; an error if our agent has ended.
-    pub fn pids(&mut self) -> Result<Each<u32>> {
-        let agent = self.agent.pid()?;
-        Ok([agent, self.exporter.pid(), self.scraper.pid(), self.collectd.pid()])
+    /// Their processes' numbers, as long as all of them run.
+    fn running(&mut self) -> Result<Each<u32>> {
+        let Self { agent, exporter, scraper, collectd, .. } = self;
+        Ok([agent.running()?, exporter.running()?, scraper.running()?, collectd.running()?])
     }
 
     /// What each has in memory.
     pub fn memory(&mut self) -> Result<Each<Memory>> {
-        each(self.pids()?, memory)
+        each(self.running()?, memory)
     }
 
     /// The processor time that each has used, in seconds.
     pub fn cpu_seconds(&mut self) -> Result<Each<f64>> {
-        each(self.pids()?, cpu_seconds)
+        each(self.running()?, cpu_seconds)
     }
 
     /// The samples of a span, as the servers have them.

@@ -56,9 +56,8 @@ impl RunningAgent {
         Ok(Self { process, _state: state })
     }
 
-    /// Its process' number; an error if it has ended.
-    pub fn pid(&mut self) -> Result<u32> {
-        self.process.check()?;
-        Ok(self.process.pid())
+    /// Its process' number, as long as it runs.
+    pub fn running(&mut self) -> Result<u32> {
+        self.process.running()
     }
 }

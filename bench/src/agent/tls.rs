@@ -11,7 +11,10 @@ use std::{
     io::{self, Read, Write},
     net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
 };
 use tempfile::TempDir;
@@ -65,49 +68,67 @@ impl TlsFront {
     }
 }
 
-/// One connection: this thread carries what the client says, another one what the server answers.
+/// One connection of a client: this thread carries what it says, another one what the server answers. workerd hangs up after
+/// seconds of silence, Cloudflare's edge after minutes: whom workerd has left is connected anew when the client speaks.
 fn serve(config: Arc<ServerConfig>, mut client: TcpStream, to: u16) -> io::Result<()> {
-    let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, to))?;
     client.set_nodelay(true)?;
-    server.set_nodelay(true)?;
     let tls = Mutex::new(ServerConnection::new(config).map_err(io::Error::other)?);
-    let (mut answers, mut back) = (server.try_clone()?, client.try_clone()?);
+    let is_connected = AtomicBool::new(false);
     thread::scope(|scope| {
-        scope.spawn(|| {
-            // Whatever breaks here ends the connection, which the other direction sees.
-            let _ = encrypt(&tls, &mut answers, &mut back);
-            let _ = back.shutdown(Shutdown::Both);
-        });
-        let result = decrypt(&tls, &mut client, &mut server);
-        let _ = server.shutdown(Shutdown::Both);
-        result
+        let mut server: Option<TcpStream> = None;
+        while let Some(said) = decrypt(&tls, &mut client)? {
+            if said.is_empty() {
+                continue;
+            }
+            let stream = match server.take() {
+                Some(stream) if is_connected.load(Ordering::SeqCst) => stream,
+                _ => {
+                    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, to))?;
+                    stream.set_nodelay(true)?;
+                    let (mut answers, mut back) = (stream.try_clone()?, client.try_clone()?);
+                    is_connected.store(true, Ordering::SeqCst);
+                    let (tls, is_connected) = (&tls, &is_connected);
+                    scope.spawn(move || {
+                        // Whatever breaks here breaks the next time that the client speaks, too.
+                        let _ = encrypt(tls, &mut answers, &mut back);
+                        is_connected.store(false, Ordering::SeqCst);
+                        let _ = answers.shutdown(Shutdown::Both);
+                    });
+                    stream
+                }
+            };
+            (&stream).write_all(&said)?;
+            server = Some(stream);
+        }
+        if let Some(server) = server {
+            // It may have hung up first.
+            let _ = server.shutdown(Shutdown::Both);
+        }
+        Ok(())
     })
 }
 
-/// Carries what the client says until it hangs up.
-fn decrypt(tls: &Mutex<ServerConnection>, client: &mut TcpStream, server: &mut TcpStream) -> io::Result<()> {
+/// What the client says next; `None` once it has hung up.
+fn decrypt(tls: &Mutex<ServerConnection>, client: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
     let mut piece = [0; PIECE_BYTES];
-    loop {
-        let length = client.read(&mut piece)?;
-        let mut said = piece.get(..length).unwrap_or_default();
-        if said.is_empty() {
-            return Ok(());
-        }
-        let mut plain = Vec::new();
-        let mut tls = tls.lock().unwrap_or_else(PoisonError::into_inner);
-        while !said.is_empty() {
-            tls.read_tls(&mut said)?;
-            let state = tls.process_new_packets().map_err(io::Error::other)?;
-            let mut decrypted = vec![0; state.plaintext_bytes_to_read()];
-            tls.reader().read_exact(&mut decrypted)?;
-            plain.append(&mut decrypted);
-        }
-        while tls.wants_write() {
-            tls.write_tls(client)?;
-        }
-        drop(tls);
-        server.write_all(&plain)?;
+    let length = client.read(&mut piece)?;
+    let mut said = piece.get(..length).unwrap_or_default();
+    if said.is_empty() {
+        return Ok(None);
     }
+    let mut plain = Vec::new();
+    let mut tls = tls.lock().unwrap_or_else(PoisonError::into_inner);
+    while !said.is_empty() {
+        tls.read_tls(&mut said)?;
+        let state = tls.process_new_packets().map_err(io::Error::other)?;
+        let mut decrypted = vec![0; state.plaintext_bytes_to_read()];
+        tls.reader().read_exact(&mut decrypted)?;
+        plain.append(&mut decrypted);
+    }
+    while tls.wants_write() {
+        tls.write_tls(client)?;
+    }
+    Ok(Some(plain))
 }
 
 /// Carries what the server answers until it hangs up.
@@ -115,16 +136,14 @@ fn encrypt(tls: &Mutex<ServerConnection>, answers: &mut TcpStream, back: &mut Tc
     let mut piece = [0; PIECE_BYTES];
     loop {
         let length = answers.read(&mut piece)?;
-        let mut tls = tls.lock().unwrap_or_else(PoisonError::into_inner);
-        match piece.get(..length) {
-            Some(answered) if length > 0 => tls.writer().write_all(answered)?,
-            _ => tls.send_close_notify(),
+        let answered = piece.get(..length).unwrap_or_default();
+        if answered.is_empty() {
+            return Ok(());
         }
+        let mut tls = tls.lock().unwrap_or_else(PoisonError::into_inner);
+        tls.writer().write_all(answered)?;
         while tls.wants_write() {
             tls.write_tls(back)?;
-        }
-        if length == 0 {
-            return Ok(());
         }
     }
 }
@@ -136,16 +155,24 @@ mod tests {
         ClientConfig, ClientConnection, RootCertStore, StreamOwned,
         pki_types::{CertificateDer, pem::PemObject},
     };
+    use std::sync::mpsc;
 
     #[test]
-    fn what_is_said_passes_both_ways_and_the_end_too() {
+    fn what_is_said_passes_both_ways_and_a_server_that_hangs_up_is_called_again() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let front = TlsFront::start(listener.local_addr().unwrap().port()).unwrap();
+        let (hung_up, seen) = mpsc::channel();
         let answering = thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut asked = [0; 100_000];
-            stream.read_exact(&mut asked).unwrap();
-            stream.write_all(&asked[..70_000]).unwrap();
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut asked = [0; 100_000];
+                stream.read_exact(&mut asked).unwrap();
+                stream.write_all(&asked[..70_000]).unwrap();
+                stream.shutdown(Shutdown::Write).unwrap();
+                // The front has seen that we hang up when it does so, too.
+                assert_eq!(stream.read(&mut asked).unwrap(), 0);
+                hung_up.send(()).unwrap();
+            }
         });
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(front.ca_file()).unwrap()).unwrap();
@@ -159,10 +186,15 @@ mod tests {
         let port = front.url().rsplit_once(':').unwrap().1.parse().unwrap();
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
         let mut stream = StreamOwned::new(connection, stream);
-        stream.write_all(&[7; 100_000]).unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
+        let mut ask = |byte: u8| {
+            stream.write_all(&[byte; 100_000]).unwrap();
+            let mut answer = [0; 70_000];
+            stream.read_exact(&mut answer).unwrap();
+            assert!(answer.iter().all(|told| *told == byte));
+        };
+        ask(7);
+        seen.recv().unwrap();
+        ask(8);
         answering.join().unwrap();
-        assert_eq!(answer, [7; 70_000]);
     }
 }

@@ -56,8 +56,8 @@ impl Collectd {
         Ok(Self { process: Process::start(command.stderr(Stdio::null()))?, _folder: folder })
     }
 
-    /// Its process' number.
-    pub fn pid(&self) -> u32 {
-        self.process.pid()
+    /// Its process' number, as long as it runs.
+    pub fn running(&mut self) -> Result<u32> {
+        self.process.running()
     }
 }

@@ -26,9 +26,9 @@ impl NodeExporter {
         Ok(Self { peer: Peer::start(&mut command, port, "/")?, address })
     }
 
-    /// Its process' number.
-    pub fn pid(&self) -> u32 {
-        self.peer.pid()
+    /// Its process' number, as long as it runs.
+    pub fn running(&mut self) -> Result<u32> {
+        self.peer.process.running()
     }
 
     /// Host and port that it is scraped at.

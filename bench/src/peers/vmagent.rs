@@ -36,8 +36,8 @@ impl VmAgent {
         Ok(Self { peer: Peer::start(&mut command, port, "/health")?, _folder: folder })
     }
 
-    /// Its process' number.
-    pub fn pid(&self) -> u32 {
-        self.peer.pid()
+    /// Its process' number, as long as it runs.
+    pub fn running(&mut self) -> Result<u32> {
+        self.peer.process.running()
     }
 }
