@@ -83,6 +83,27 @@ impl AgentProcess {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// How many readings it has frozen, as it says at log level `debug`.
+    pub fn frozen(&self) -> u64 {
+        let log = self.log();
+        let told = log.lines().filter_map(|line| line.split_once("readings ")?.1.strip_suffix(" are frozen"));
+        let counted = told.filter_map(|range| {
+            let (first, last) = range.split_once(" to ")?;
+            Some(last.parse::<u64>().ok()? - first.parse::<u64>().ok()? + 1)
+        });
+        counted.sum()
+    }
+
+    /// Ends it at once, as a host does that loses its power, and says how many readings it has frozen.
+    pub fn kill(mut self) -> u64 {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it is our child");
+        if let Some(copier) = self.copier.take() {
+            copier.join().expect("copying a log does not panic");
+        }
+        self.frozen()
+    }
+
     /// Waits until it has said something that contains `text`.
     #[track_caller]
     pub fn wait_for_line(&self, text: &str, within: Duration) {
