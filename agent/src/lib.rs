@@ -20,6 +20,8 @@ pub mod command;
 pub mod counters;
 pub mod credentials;
 pub mod facts;
+#[cfg(test)]
+mod generated;
 pub mod logger;
 pub mod os_clock;
 pub mod pending;

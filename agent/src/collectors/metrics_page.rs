@@ -1,6 +1,7 @@
 //! `docs/metrics.md`, out of the catalogue and what each noun says it emits.
 
 use super::{NOUNS, portable};
+use crate::generated::assert_current;
 use edgewatch_shared::catalogue::{DIFFERENCES, FREE_PREFIXES, Kind, Metric, NODE_EXPORTER, find};
 use std::fmt::Write;
 
@@ -67,13 +68,5 @@ fn page() -> String {
 
 #[test]
 fn the_metrics_page_is_what_the_catalogue_says() {
-    let page = page();
-    if std::env::var_os("EDGEWATCH_BLESS").is_some() {
-        std::fs::write(PATH, &page).unwrap();
-    }
-    let written = std::fs::read_to_string(PATH).unwrap_or_default();
-    assert!(
-        written == page,
-        "docs/metrics.md is out of date: EDGEWATCH_BLESS=1 cargo test -p edgewatch-agent metrics_page"
-    );
+    assert_current(PATH, &page(), "metrics_page");
 }

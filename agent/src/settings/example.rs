@@ -5,6 +5,7 @@ use super::{
     registry::{self, LIST, SETTINGS, Setting},
     tests::load,
 };
+use crate::generated::assert_current;
 use std::fmt::Write;
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/agent.example.toml");
@@ -61,15 +62,7 @@ fn page() -> String {
 
 #[test]
 fn the_example_is_what_the_registry_says() {
-    let page = page();
-    if std::env::var_os("EDGEWATCH_BLESS").is_some() {
-        std::fs::write(PATH, &page).unwrap();
-    }
-    let written = std::fs::read_to_string(PATH).unwrap_or_default();
-    assert!(
-        written == page,
-        "agent/agent.example.toml is out of date: EDGEWATCH_BLESS=1 cargo test -p edgewatch-agent example"
-    );
+    assert_current(PATH, &page(), "example");
 }
 
 #[test]
