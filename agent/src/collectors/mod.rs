@@ -18,7 +18,7 @@ use linux as host;
 #[cfg(not(target_os = "linux"))]
 use portable as host;
 
-pub use host::{NOUNS, owner, processes};
+pub use host::{NOUNS, owners, processes};
 
 use crate::{
     counters::Counters,

@@ -1,7 +1,7 @@
 //! Which processes use the most: a record, once a minute. A series for each of them would be one that nobody reads again,
 //! so [`top`] is no collector.
 
-use super::{CollectError, owner, processes, to_hundredths};
+use super::{CollectError, owners, processes, to_hundredths};
 use edgewatch_shared::{
     TimestampMs,
     limits::{PROCESS_TEXT_BYTES_MAX, PROCESSES_NAMED_MAX},
@@ -81,8 +81,8 @@ fn greediest<'a>(processes: impl Iterator<Item = (&'a Process, f64)>) -> Vec<Gre
 pub struct Records {
     /// The processes of this host.
     read: fn() -> Result<Vec<Process>, CollectError>,
-    /// Whose a process is.
-    owner: fn(u32) -> Option<String>,
+    /// Whose these processes are.
+    owners: fn(&[u32]) -> BTreeMap<u32, String>,
     before: Used,
     looked_ms: i64,
     has_record: bool,
@@ -91,17 +91,17 @@ pub struct Records {
 impl Records {
     /// Looks at the processes of this host for the first time.
     pub fn of_this_host(running_ms: i64) -> Self {
-        Self::begin(processes, owner, running_ms)
+        Self::begin(processes, owners, running_ms)
     }
 
     fn begin(
         read: fn() -> Result<Vec<Process>, CollectError>,
-        owner: fn(u32) -> Option<String>,
+        owners: fn(&[u32]) -> BTreeMap<u32, String>,
         running_ms: i64,
     ) -> Self {
         // That processes cannot be read is said by their collector.
         let before = Used::by(&read().unwrap_or_default());
-        Self { read, owner, before, looked_ms: running_ms, has_record: false }
+        Self { read, owners, before, looked_ms: running_ms, has_record: false }
     }
 
     /// The record of `time`, if one is due: with the first push, then once a minute.
@@ -115,25 +115,27 @@ impl Records {
             return None;
         }
         let top = top(&self.before, &now, passed_ms.unsigned_abs());
+        let pids: Vec<u32> = top.by_cpu.iter().chain(&top.by_memory).map(|greedy| greedy.pid).collect();
+        let users = (self.owners)(&pids);
         (self.before, self.looked_ms, self.has_record) = (Used::by(&now), running_ms, true);
         Some(Processes {
             time,
             count: now.len() as u64,
             // Percents with two digits.
-            by_cpu: self.told(top.by_cpu, 100.0),
-            by_memory: self.told(top.by_memory, 1.0),
+            by_cpu: told(top.by_cpu, &users, 100.0),
+            by_memory: told(top.by_memory, &users, 1.0),
         })
     }
+}
 
-    fn told(&self, top: Vec<Greedy>, units: f64) -> Vec<push::Process> {
-        let told = |Greedy { pid, name, uses }: Greedy| push::Process {
-            pid,
-            name: shortened(name),
-            user: shortened((self.owner)(pid).unwrap_or_default()),
-            uses: (uses * units).round() as u64,
-        };
-        top.into_iter().map(told).collect()
-    }
+fn told(top: Vec<Greedy>, users: &BTreeMap<u32, String>, units: f64) -> Vec<push::Process> {
+    let told = |Greedy { pid, name, uses }: Greedy| push::Process {
+        pid,
+        name: shortened(name),
+        user: shortened(users.get(&pid).cloned().unwrap_or_default()),
+        uses: (uses * units).round() as u64,
+    };
+    top.into_iter().map(told).collect()
 }
 
 /// As much of a text as a record takes.
@@ -176,8 +178,8 @@ mod tests {
         Ok(vec![Process { name, ..process(7, 10, 30_000, 4_096) }, process(1, 10, 0, 0)])
     }
 
-    fn nobody(_pid: u32) -> Option<String> {
-        Some("nobody".to_owned())
+    fn nobody(pids: &[u32]) -> BTreeMap<u32, String> {
+        pids.iter().map(|pid| (*pid, "nobody".to_owned())).collect()
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::{CommandError, client, server_and_identity};
 use crate::{
     clock::{Exchange, corrected_offset_ms},
     collectors::{
-        Collectors, Reading, owner, processes,
+        Collectors, Reading, owners, processes,
         top::{Greedy, Used, top},
     },
     counters::Counters,
@@ -83,8 +83,9 @@ fn table(readings: &[Reading]) -> String {
 
 /// Who uses the most of something, with names and users.
 fn top_table(what: &str, top: &[Greedy], amount: fn(f64) -> String) -> String {
+    let users = owners(&top.iter().map(|process| process.pid).collect::<Vec<_>>());
     let line = |process: &Greedy| {
-        let user = owner(process.pid).unwrap_or_else(|| "?".to_owned());
+        let user = users.get(&process.pid).map_or("?", String::as_str);
         format!("  {}  {}  {user}  {}\n", amount(process.uses), process.pid, process.name)
     };
     format!("most {what}:\n{}", top.iter().map(line).collect::<String>())

@@ -3,7 +3,7 @@
 
 use crate::collectors::CollectError;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use std::{fs::File, io, os::unix::fs::FileExt, str};
+use std::{borrow::Cow, fs::File, io, os::unix::fs::FileExt, str};
 
 /// Bytes that a buffer begins with. Reason: most of these files have less, so that one call reads all of it.
 const BUFFER_BYTES_MIN: usize = 2 << 10;
@@ -56,6 +56,11 @@ impl Kept {
             }
         }
         self.file = Some(file);
+        // The kernel passes names on as they are, a mount point's with bytes of another alphabet, too.
+        if let Cow::Owned(mended) = String::from_utf8_lossy(self.buffer.get(..length).unwrap_or_default()) {
+            length = mended.len();
+            self.buffer = mended.into_bytes();
+        }
         str::from_utf8(self.buffer.get(..length).unwrap_or_default()).map_err(io::Error::other)
     }
 }
@@ -78,6 +83,17 @@ mod tests {
         let text = kept.text().unwrap();
         assert!(text.len() > BUFFER_BYTES_MIN);
         assert_eq!(text.lines().count(), std::fs::read_to_string("/proc/vmstat").unwrap().lines().count());
+    }
+
+    #[test]
+    fn a_byte_of_another_alphabet_costs_itself_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mounts");
+        std::fs::write(&path, b"/dev/sda /caf\xe9 ext4\n/dev/sdb /b ext4\n").unwrap();
+        let mut kept = Kept { file: Some(File::open(path).unwrap()), ..Kept::new("mounts") };
+        for _ in 0..2 {
+            assert_eq!(kept.text().unwrap(), "/dev/sda /caf\u{fffd} ext4\n/dev/sdb /b ext4\n");
+        }
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub const NOUNS: [(&str, &[&str]); 17] = [
     ("itself", itself::DESCRIBED),
 ];
 
-pub use processes::{owner, read as processes};
+pub use processes::{owners, read as processes};
 
 /// The nouns' collectors, in the order of [`NOUNS`].
 pub fn collectors(collection: &Collection, itself: Itself) -> [Box<dyn Collector>; NOUNS.len()] {

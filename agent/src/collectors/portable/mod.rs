@@ -13,6 +13,7 @@ use super::{
     top::Process,
 };
 use crate::settings::collection::Collection;
+use std::collections::BTreeMap;
 
 /// The nouns of this system, in the order in which they are read, and the names each of them emits.
 pub const NOUNS: [(&str, &[&str]); 7] = [
@@ -44,9 +45,9 @@ pub fn processes() -> Result<Vec<Process>, CollectError> {
     Ok(Vec::new())
 }
 
-/// Who a process belongs to: not told here.
-pub fn owner(_pid: u32) -> Option<String> {
-    None
+/// Who these processes belong to: not told here.
+pub fn owners(_pids: &[u32]) -> BTreeMap<u32, String> {
+    BTreeMap::new()
 }
 
 /// Resident memory of this process: not told here.

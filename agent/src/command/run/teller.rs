@@ -5,7 +5,7 @@ use crate::{
     os_clock, platform,
     push::{client::Client, identity::Identity},
     settings::Settings,
-    status::{Status, Waiting},
+    status::{Process, Status, Waiting},
 };
 use edgewatch_shared::TimestampMs;
 use log::{debug, warn};
@@ -16,6 +16,7 @@ pub(super) struct Teller {
     /// The server.
     pub(super) url: String,
     name: String,
+    process: Option<Process>,
     state_dir: PathBuf,
     spool_bytes_max: u64,
     started_ms: TimestampMs,
@@ -28,6 +29,7 @@ impl Teller {
         Self {
             url: client.url().to_string(),
             name: identity.name().to_owned(),
+            process: platform::process(std::process::id()),
             state_dir: settings.state_dir.clone(),
             spool_bytes_max: settings.spool.bytes_max,
             started_ms: os_clock::wall(),
@@ -37,7 +39,7 @@ impl Teller {
 
     /// Writes it. A disk that does not take it is said once.
     pub(super) fn tell(&mut self, shared: &Shared) {
-        let Some(process) = platform::process(std::process::id()) else { return };
+        let Some(process) = self.process.clone() else { return };
         let spool = shared.spool.stats();
         let status = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
