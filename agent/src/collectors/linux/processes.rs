@@ -11,14 +11,15 @@ use std::{
     fs,
     mem::MaybeUninit,
     os::{fd::OwnedFd, unix::fs::MetadataExt},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 /// The names this collector emits.
 pub const DESCRIBED: &[&str] = &["process_count", "process_threads"];
 
-/// Milliseconds between two counts. Reason: to list processes is the dearest thing that is asked of the kernel, and dearer
-/// with every process.
-const COUNT_EVERY_MS: i64 = 60_000;
+/// Milliseconds for which a count holds. Reason: to list processes is the dearest thing that is asked of the kernel, and dearer
+/// with every process; the record of those that use the most lists them once a minute.
+const COUNT_EVERY_MS: i64 = 90_000;
 /// Bytes of a list of processes that are asked for at a time. Reason: some 300 processes.
 const LIST_BYTES: usize = 8 << 10;
 /// Bytes of `/proc/PID/stat` that are read. Reason: what is asked for stands in the first half of it.
@@ -27,34 +28,47 @@ const STAT_BYTES: usize = 1 << 10;
 /// What a `/proc` is that tells of our own processes only.
 const HIDDEN: &str = "/proc hides the processes of others: it is mounted with hidepid";
 
+/// When processes were listed last, and how many there were: whoever lists them counts for all.
+struct Census(Mutex<Option<(i64, usize)>>);
+
+static CENSUS: Census = Census(Mutex::new(None));
+
+impl Census {
+    fn last(&self) -> MutexGuard<'_, Option<(i64, usize)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many processes there are, or were not long ago.
+    fn count(&self, now_ms: i64) -> Result<usize, CollectError> {
+        let last = *self.last();
+        match last {
+            Some((listed_ms, count)) if now_ms.saturating_sub(listed_ms) < COUNT_EVERY_MS => Ok(count),
+            _ => self.list(&proc()?, now_ms).map(|pids| pids.len()),
+        }
+    }
+
+    /// All processes.
+    fn list(&self, proc: &OwnedFd, now_ms: i64) -> Result<Vec<u32>, CollectError> {
+        let pids = pids(proc)?;
+        *self.last() = Some((now_ms, pids.len()));
+        Ok(pids)
+    }
+}
+
 /// Counts processes. Asked less often than the rest, it repeats its last answer in between; threads the kernel counts itself.
 pub struct Processes {
     loadavg: Kept,
-    counted: Option<(i64, usize)>,
-}
-
-impl Processes {
-    fn count(&mut self, now_ms: i64) -> Result<usize, CollectError> {
-        match self.counted {
-            Some((counted_ms, count)) if now_ms.saturating_sub(counted_ms) < COUNT_EVERY_MS => Ok(count),
-            _ => {
-                let count = pids(&proc()?)?.len();
-                self.counted = Some((now_ms, count));
-                Ok(count)
-            }
-        }
-    }
 }
 
 impl Default for Processes {
     fn default() -> Self {
-        Self { loadavg: Kept::new("/proc/loadavg"), counted: None }
+        Self { loadavg: Kept::new("/proc/loadavg") }
     }
 }
 
 impl Collector for Processes {
     fn collect(&mut self, readings: &mut Vec<Reading>) -> Result<(), CollectError> {
-        readings.push(Reading::plain("process_count", self.count(os_clock::running_ms())? as f64));
+        readings.push(Reading::plain("process_count", CENSUS.count(os_clock::running_ms())? as f64));
         let threads = threads(self.loadavg.text()?)
             .ok_or(CollectError::Absurd("/proc/loadavg does not count threads"))?;
         readings.push(Reading::plain("process_threads", threads as f64));
@@ -96,7 +110,8 @@ pub fn read() -> Result<Vec<Process>, CollectError> {
         let length = rustix::io::read(file.ok()?, &mut stat).ok()?;
         parse(&String::from_utf8_lossy(stat.get(..length)?), page_bytes, ticks_per_s)
     };
-    let processes: Vec<Process> = pids(&proc)?.into_iter().filter_map(process).collect();
+    let pids = CENSUS.list(&proc, os_clock::running_ms())?;
+    let processes: Vec<Process> = pids.into_iter().filter_map(process).collect();
     if processes.iter().any(|process| process.pid == 1) {
         Ok(processes)
     } else {
@@ -206,10 +221,11 @@ mod tests {
 
     #[test]
     fn processes_are_counted_now_and_then() {
-        let mut processes = Processes { counted: Some((1_000, 7)), ..Processes::default() };
-        assert_eq!(processes.count(1_000 + COUNT_EVERY_MS - 1).unwrap(), 7);
-        let count = processes.count(1_000 + COUNT_EVERY_MS).unwrap();
-        assert_eq!(processes.counted, Some((1_000 + COUNT_EVERY_MS, count)));
+        let census = Census(Mutex::new(Some((1_000, usize::MAX))));
+        assert_eq!(census.count(1_000 + COUNT_EVERY_MS - 1).unwrap(), usize::MAX);
+        let count = census.count(1_000 + COUNT_EVERY_MS).unwrap();
+        assert!((1..usize::MAX).contains(&count));
+        assert_eq!(*census.last(), Some((1_000 + COUNT_EVERY_MS, count)));
     }
 
     #[test]
