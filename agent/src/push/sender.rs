@@ -151,7 +151,7 @@ impl Sender {
         match waiting {
             Some(waiting) => self.send(&waiting),
             None if is_closed => Next::End,
-            None if to_catch_up_ms > 0 && self.spool.stats().batches > 0 => {
+            None if to_catch_up_ms > 0 && !self.spool.is_empty() => {
                 Next::Idle { frozen, at_most_ms: to_catch_up_ms }
             }
             None => Next::Idle { frozen, at_most_ms: IDLE_MS_MAX },
@@ -161,9 +161,10 @@ impl Sender {
     fn send(&mut self, waiting: &Waiting) -> Next {
         let id = waiting.batch.list;
         let is_known = self.state.known_lists.contains(&id);
-        let list = if is_known { None } else { self.spool.list(waiting) };
+        let list = if is_known { Ok(None) } else { self.spool.list(waiting) };
         let facts = if waiting.is_fresh { self.untold.get() } else { None };
-        let body = match self.body(waiting, facts.clone(), list.as_ref()) {
+        let told_list = list.as_ref().ok().and_then(Option::as_ref);
+        let body = match self.body(waiting, facts.clone(), told_list) {
             Ok(body) => body,
             Err(fault) => {
                 self.give_up(waiting, &fault);
@@ -193,8 +194,9 @@ impl Sender {
                 self.state.known_lists.retain(|known| *known != id);
                 return Next::Step;
             }
-            // With its list it cannot be unknown: a server that says so once more is asked again after a pause.
-            Verdict::UnknownList { .. } if list.is_some() => return self.retry(None),
+            // With its list it cannot be unknown: a server that says so once more is asked again after a pause. So is one that
+            // was not told it, because the disk could not be read.
+            Verdict::UnknownList { .. } if !matches!(list, Ok(None)) => return self.retry(None),
             Verdict::UnknownList { why } => {
                 self.give_up(waiting, &format!("its series list cannot be read, and {why}"));
             }
@@ -279,7 +281,7 @@ impl Sender {
     /// Keeps a batch that will never be taken as a file, with all that is needed to send it by hand.
     fn set_aside(&self, waiting: &Waiting) {
         self.counters.rejected_batches.count();
-        let list = self.spool.list(waiting);
+        let list = self.spool.list(waiting).ok().flatten();
         let readings = waiting.batch.readings;
         let name = format!(
             "{:013}-{:016x}-{}-{}.batch",

@@ -7,11 +7,21 @@ use std::{
     path::Path,
 };
 
-/// A file system's operations that can fail for lack of room or of permission.
+/// A file system's operations, any of which can fail.
 pub trait Disk: Send + Sync {
+    /// Makes a folder with all above it, for its owner only, unless there is one.
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        platform::create_private_dir(path)
+    }
+
     /// Makes a new file, for its owner only.
     fn create(&self, path: &Path) -> io::Result<File> {
         platform::create_private_file(path)
+    }
+
+    /// Opens a file to read.
+    fn open(&self, path: &Path) -> io::Result<File> {
+        File::open(path)
     }
 
     /// Opens a file to write at its end.
@@ -24,9 +34,24 @@ pub trait Disk: Send + Sync {
         file.write_all(bytes)
     }
 
+    /// Cuts off what lies behind so many bytes.
+    fn truncate(&self, path: &Path, bytes: u64) -> io::Result<()> {
+        OpenOptions::new().write(true).open(path)?.set_len(bytes)
+    }
+
     /// Makes what was written durable.
     fn sync(&self, file: &File) -> io::Result<()> {
         file.sync_data()
+    }
+
+    /// Makes durable which files a folder has.
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        platform::sync_dir(path)
+    }
+
+    /// Gives a file another name.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
     }
 
     /// Removes a file.

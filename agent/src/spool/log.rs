@@ -6,15 +6,12 @@ use super::{
     record::Record,
     segment::{HEAD, Scanned, Segment, SegmentError},
 };
-use crate::{
-    batch::{Batch, SeriesList},
-    platform,
-};
+use crate::batch::{Batch, SeriesList};
 use edgewatch_shared::wire::push::{DictionaryId, ReadingRange, StreamId};
 use log::warn;
 use std::{
-    fs::{self, File, OpenOptions},
-    io,
+    fs::{self, File},
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -44,6 +41,17 @@ pub struct Recovered {
     pub damaged: u64,
 }
 
+/// What a look for a batch came upon.
+#[derive(Debug, Default)]
+pub struct Search {
+    /// The batch, where it lies, and where the next one may.
+    pub found: Option<(Batch, Place, Place)>,
+    /// What lies before it, is held, and will never be read.
+    pub lost: Vec<(StreamId, ReadingRange)>,
+    /// Why a segment before it was passed over, which may be read another time.
+    pub failed: Option<io::Error>,
+}
+
 /// What has to be made durable, without anybody waiting for it.
 pub struct ToSync {
     files: Vec<Arc<File>>,
@@ -70,8 +78,14 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens a folder and reads all that is in it. A spool of at most `bytes_max` will be kept.
-    pub fn open(dir: &Path, bytes_max: u64, disk: Arc<dyn Disk>) -> io::Result<(Self, Recovered)> {
+    /// Opens a folder and reads all that is in it. A spool of at most `bytes_max` will be kept. What cannot be read now
+    /// is an error as long as there is hope, because the next segment would have it for settled.
+    pub fn open(
+        dir: &Path,
+        bytes_max: u64,
+        disk: Arc<dyn Disk>,
+        is_hopeful: bool,
+    ) -> io::Result<(Self, Recovered)> {
         let mut log = Self {
             dir: dir.to_owned(),
             disk,
@@ -88,7 +102,8 @@ impl Log {
         let last = files.last().map(|(number, _)| *number);
         for (number, path) in files {
             log.next_number = number.saturating_add(1);
-            match Segment::scan(number, path.clone(), |record| recovered.held.replay(&record)) {
+            let disk = log.disk.as_ref();
+            match Segment::scan(disk, number, path.clone(), |record| recovered.held.replay(&record)) {
                 Ok((segment, Scanned { damaged, torn_bytes })) => {
                     let is_last = Some(number) == last;
                     let damaged = damaged + u64::from(torn_bytes > 0 && !is_last);
@@ -97,18 +112,17 @@ impl Log {
                     }
                     recovered.damaged += damaged;
                     if is_last && damaged == 0 {
-                        log.active = reopened(&segment, torn_bytes, log.disk.as_ref());
+                        log.active = reopened(&segment, torn_bytes, disk);
                     }
                     log.segments.iter_mut().for_each(|before| before.forget_what_is_in(&segment));
                     log.segments.push(segment);
                 }
+                Err(SegmentError::Io(error)) if is_hopeful => return Err(of_file(&path, &error)),
                 Err(error) => {
+                    let aside = path.with_extension(format!("{EXTENSION}.unreadable"));
+                    disk.rename(&path, &aside).map_err(|error| of_file(&path, &error))?;
                     recovered.damaged += 1;
-                    warn!("{} is left out: {error}", path.display());
-                    if matches!(error, SegmentError::Io(_)) {
-                        continue;
-                    }
-                    set_aside(&path);
+                    warn!("{} is left out: {error}", aside.display());
                 }
             }
         }
@@ -122,8 +136,8 @@ impl Log {
     /// Counts anew what of each segment is held.
     pub fn count(&mut self, held: &Held) {
         for segment in &mut self.segments {
-            if let Err(error) = segment.count(held) {
-                warn!("{} cannot be read again: {error}", segment.path.display());
+            if let Err(error) = segment.count(self.disk.as_ref(), held) {
+                warn!("what waits in {} is not counted anew: {error}", segment.path.display());
             }
         }
     }
@@ -212,7 +226,8 @@ impl Log {
         }
         if let Err(error) = self.disk.write(file, &bytes) {
             // What was written of it goes, or nothing more is written behind it.
-            if file.set_len(end.at).is_err() {
+            let path = self.segments.last().map(|segment| &segment.path);
+            if path.is_none_or(|path| self.disk.truncate(path, end.at).is_err()) {
                 self.unsynced.extend(self.active.take());
             }
             return Err(error);
@@ -224,35 +239,41 @@ impl Log {
         Ok(place)
     }
 
-    /// The first batch at or behind a place that is held, where it lies, and where the next one may. What of a segment is
-    /// held and was not found in it cannot be read: it is handed to `unreadable`.
-    pub fn next_held(
-        &self,
-        from: Place,
-        held: &Held,
-        mut unreadable: impl FnMut(StreamId, ReadingRange),
-    ) -> Option<(Batch, Place, Place)> {
+    /// Looks for the first batch at or behind a place that is held.
+    pub fn search(&self, from: Place, held: &Held) -> Search {
+        let mut search = Search::default();
         for segment in self.segments.iter().filter(|segment| segment.number >= from.segment) {
             if !segment.is_held(held) {
                 continue;
             }
             let at = if segment.number == from.segment { from.at } else { 0 };
-            match segment.next_held(at, held) {
+            match segment.next_held(self.disk.as_ref(), at, held) {
                 Ok(Some((batch, at, end))) => {
                     let place = Place { segment: segment.number, at };
-                    return Some((batch, place, Place { at: end, ..place }));
+                    search.found = Some((batch, place, Place { at: end, ..place }));
+                    break;
                 }
-                Ok(None) => {}
-                Err(error) => warn!("{} cannot be read: {error}", segment.path.display()),
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    search.failed = Some(of_file(&segment.path, &error));
+                }
+                Ok(None) | Err(_) => search.lost.extend(segment.held(held)),
             }
-            segment.held(held).into_iter().for_each(|(stream, readings)| unreadable(stream, readings));
         }
-        None
+        search
     }
 
     /// A series list, out of whichever segment it can be read in.
-    pub fn list(&self, id: DictionaryId) -> Option<SeriesList> {
-        self.segments.iter().find_map(|segment| segment.list(id))
+    pub fn list(&self, id: DictionaryId) -> io::Result<Option<SeriesList>> {
+        let mut list = Ok(None);
+        for segment in &self.segments {
+            match segment.list(self.disk.as_ref(), id) {
+                Ok(None) => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => list = Err(error),
+                found => return found,
+            }
+        }
+        list
     }
 
     /// Whether any of these readings lies on the disk.
@@ -312,9 +333,10 @@ impl Log {
         let mut rescued = Vec::new();
         for segment in self.segments.iter_mut().filter(|segment| segment.number >= self.synced.segment) {
             let mut at = if segment.number == self.synced.segment { self.synced.at } else { 0 };
-            while let Ok(Some((batch, _, end))) = segment.next_held(at, held) {
+            let disk = self.disk.as_ref();
+            while let Ok(Some((batch, _, end))) = segment.next_held(disk, at, held) {
                 at = end;
-                let Some(list) = segment.list(batch.list) else { continue };
+                let Ok(Some(list)) = segment.list(disk, batch.list) else { continue };
                 segment.forget(batch.stream, batch.readings);
                 segment.batches = segment.batches.saturating_sub(1);
                 segment.samples = segment.samples.saturating_sub(batch.sample_count);
@@ -330,7 +352,7 @@ impl ToSync {
     /// Waits for the disk.
     pub fn sync(&self, disk: &dyn Disk) -> io::Result<()> {
         self.files.iter().try_for_each(|file| disk.sync(file))?;
-        self.dir.as_deref().map_or(Ok(()), platform::sync_dir)
+        self.dir.as_deref().map_or(Ok(()), |dir| disk.sync_dir(dir))
     }
 }
 
@@ -354,15 +376,12 @@ fn reopened(segment: &Segment, torn_bytes: u64, disk: &dyn Disk) -> Option<Arc<F
         return None;
     }
     if torn_bytes > 0 {
-        OpenOptions::new().write(true).open(&segment.path).ok()?.set_len(segment.bytes).ok()?;
+        disk.truncate(&segment.path, segment.bytes).ok()?;
     }
     disk.open_to_append(&segment.path).ok().map(Arc::new)
 }
 
-/// Puts a file that is no segment of ours out of the way.
-fn set_aside(path: &Path) {
-    let aside = path.with_extension(format!("{EXTENSION}.unreadable"));
-    if let Err(error) = fs::rename(path, &aside) {
-        warn!("{} cannot be renamed: {error}", path.display());
-    }
+/// An error that says whose it is.
+fn of_file(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }

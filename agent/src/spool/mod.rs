@@ -21,7 +21,6 @@ use crate::{
     batch::{Batch, SeriesList},
     clock::Clock,
     counters::Counters,
-    platform,
 };
 use disk::Disk;
 use edgewatch_shared::{
@@ -46,6 +45,10 @@ pub const FOLDER: &str = "spool";
 /// There is no room for a batch; it is dropped and counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
+
+/// How often a folder is opened before a file in it that cannot be read is put out of the way. Reason: ten minutes, in which a
+/// host may get over what ails it.
+const HOPEFUL_TRIES: u32 = 60;
 
 /// Which batches go when there is no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,10 +154,11 @@ impl Spool {
     }
 
     fn open_folder(&self, state: &mut State) -> Result<(), OpenError> {
-        let made = platform::create_private_dir(&self.dir);
+        self.disk.create_dir(&self.dir)?;
         let lock = Lock::take(&self.dir)?;
-        let (log, found) = Log::open(&self.dir, state.limits.bytes_max, Arc::clone(&self.disk))
-            .map_err(|error| made.err().unwrap_or(error))?;
+        state.tries = state.tries.saturating_add(1);
+        let is_hopeful = state.tries < HOPEFUL_TRIES;
+        let (log, found) = Log::open(&self.dir, state.limits.bytes_max, Arc::clone(&self.disk), is_hopeful)?;
         *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = lock;
         (0..found.damaged).for_each(|_| state.counters.damaged_batches.count());
         state.opened(log, &found.held);
@@ -192,8 +196,13 @@ impl Spool {
         self.with(State::oldest_in_memory)
     }
 
-    /// The series list of a batch; `None` where it cannot be read.
-    pub fn list(&self, waiting: &Waiting) -> Option<SeriesList> {
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// The series list of a batch; `None` where it can never be read.
+    pub fn list(&self, waiting: &Waiting) -> io::Result<Option<SeriesList>> {
         self.lock().list(waiting)
     }
 

@@ -1,6 +1,7 @@
 //! One file of the spool: a head, then records, one after the other.
 
 use super::{
+    disk::Disk,
     held::Held,
     ranges::Ranges,
     record::{self, Found, HEAD_BYTES, Record},
@@ -72,11 +73,12 @@ impl Segment {
 
     /// Reads a file from end to end, and hands each record on.
     pub fn scan(
+        disk: &dyn Disk,
         number: u64,
         path: PathBuf,
         mut each: impl FnMut(Record),
     ) -> Result<(Self, Scanned), SegmentError> {
-        let bytes = read_file(&path)?;
+        let bytes = read_file(disk, &path)?;
         let mut segment = Self::new(number, path);
         let mut scanned = Scanned::default();
         let mut at = match bytes.first_chunk::<8>() {
@@ -108,18 +110,19 @@ impl Segment {
     }
 
     /// Counts what of its batches is held.
-    pub fn count(&mut self, held: &Held) -> io::Result<()> {
-        (self.batches, self.samples) = (0, 0);
-        let mut records = Records::open(&self.path, HEAD.len() as u64)?;
+    pub fn count(&mut self, disk: &dyn Disk, held: &Held) -> io::Result<()> {
+        let (mut batches, mut samples) = (0, 0);
+        let mut records = Records::open(disk, &self.path, HEAD.len() as u64)?;
         while let Some((record, _)) = records.next()? {
             if let Record::Batch(batch) = record
                 && held.has(batch.stream, batch.readings)
                 && self.has(batch.stream, batch.readings)
             {
-                self.batches += 1;
-                self.samples += batch.sample_count;
+                batches += 1;
+                samples += batch.sample_count;
             }
         }
+        (self.batches, self.samples) = (batches, samples);
         Ok(())
     }
 
@@ -172,18 +175,20 @@ impl Segment {
         self.lists.iter().any(|(known, _)| *known == id)
     }
 
-    /// A series list of it.
-    pub fn list(&self, id: DictionaryId) -> Option<SeriesList> {
-        let (_, at) = self.lists.iter().find(|(known, _)| *known == id)?;
-        match Records::open(&self.path, *at).ok()?.next().ok()?? {
-            (Record::List(encoded), _) => Some(SeriesList::encoded(encoded)).filter(|list| list.id == id),
+    /// A series list of it, unless it does not have it or it is damaged.
+    pub fn list(&self, disk: &dyn Disk, id: DictionaryId) -> io::Result<Option<SeriesList>> {
+        let Some((_, at)) = self.lists.iter().find(|(known, _)| *known == id) else { return Ok(None) };
+        Ok(match Records::open(disk, &self.path, *at)?.next()? {
+            Some((Record::List(encoded), _)) => {
+                Some(SeriesList::encoded(encoded)).filter(|list| list.id == id)
+            }
             _ => None,
-        }
+        })
     }
 
     /// The first batch at or behind `at` that is held, where its record begins, and where the next one does.
-    pub fn next_held(&self, at: u64, held: &Held) -> io::Result<Option<(Batch, u64, u64)>> {
-        let mut records = Records::open(&self.path, at.max(HEAD.len() as u64))?;
+    pub fn next_held(&self, disk: &dyn Disk, at: u64, held: &Held) -> io::Result<Option<(Batch, u64, u64)>> {
+        let mut records = Records::open(disk, &self.path, at.max(HEAD.len() as u64))?;
         while records.at < self.bytes {
             let Some((record, at)) = records.next()? else { break };
             if let Record::Batch(batch) = record
@@ -197,8 +202,8 @@ impl Segment {
     }
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, SegmentError> {
-    let file = File::open(path)?;
+fn read_file(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, SegmentError> {
+    let file = disk.open(path)?;
     let bytes = file.metadata()?.len();
     if bytes > FILE_BYTES_MAX {
         return Err(SegmentError::TooLarge(bytes));
@@ -215,8 +220,8 @@ struct Records {
 }
 
 impl Records {
-    fn open(path: &Path, at: u64) -> io::Result<Self> {
-        let mut file = File::open(path)?;
+    fn open(disk: &dyn Disk, path: &Path, at: u64) -> io::Result<Self> {
+        let mut file = disk.open(path)?;
         file.seek(SeekFrom::Start(at))?;
         Ok(Self { file: BufReader::with_capacity(BUFFER_BYTES, file), at })
     }

@@ -1,5 +1,7 @@
 //! What the spool does while nobody else touches it.
 
+mod next;
+
 use super::{
     Full, Limits, Stats, Waiting, WhenFull,
     held::Held,
@@ -9,8 +11,8 @@ use super::{
     record::{HEAD_BYTES, Record},
 };
 use crate::{
-    batch::{Batch, BatchError, SeriesList},
-    clock::{Clock, STEP_MS},
+    batch::{Batch, SeriesList},
+    clock::Clock,
     counters::Counters,
 };
 use edgewatch_shared::{
@@ -18,27 +20,14 @@ use edgewatch_shared::{
     limits::MINUTE_MS,
     wire::push::{ReadingRange, StreamId},
 };
-use log::{error, info, warn};
-use std::{io, sync::Arc};
+use log::{info, warn};
+pub use next::FRESH_BATCHES_MAX;
+use std::{collections::VecDeque, io, sync::Arc};
 
-/// Batches that wait as fresh ones; with more the newest goes first, and the others are caught up with. Reason: a short
-/// fault delays nothing, and after a long one people want to see now before then.
-pub const FRESH_BATCHES_MAX: usize = 5;
 /// Milliseconds after which a disk that failed is tried again. Reason: room may have been made, and a try costs little.
 const RETRY_DISK_MS: i64 = 10_000;
 /// Milliseconds between two looks for what is too old.
 const LOOK_FOR_OLD_MS: i64 = MINUTE_MS;
-
-/// The batches that go before all others.
-#[derive(Debug)]
-struct Fresh {
-    /// Those of our own stream from this reading on.
-    from: u64,
-    /// None of them lies before.
-    place: Place,
-    /// How many there are.
-    batches: usize,
-}
 
 /// The spool.
 pub struct State {
@@ -52,15 +41,17 @@ pub struct State {
     held: Held,
     /// What the disk did not take: newer than all that is on it.
     memory: Memory,
-    fresh: Fresh,
-    /// The newest batch: its first reading, and a place that it does not lie before.
-    newest: Option<(u64, Place)>,
+    /// The batches that go before all others, all of our stream: their readings, and a place that each does not lie before.
+    fresh: VecDeque<(ReadingRange, Place)>,
     /// Nothing before is held.
     front: Place,
     oldest: Option<TimestampMs>,
     /// Readings of our stream that the server may have stored without our hearing of it.
     may_be_stored: Ranges,
     disk_fails: bool,
+    read_fails: bool,
+    /// How often it was tried to open the folder.
+    pub(super) tries: u32,
     retry_disk_ms: i64,
     /// Whether the disk did not take a note, and needs to be told all of what is held.
     is_behind: bool,
@@ -80,12 +71,13 @@ impl State {
             log: None,
             held: Held::default(),
             memory: Memory::default(),
-            fresh: Fresh { from: 0, place: Place::default(), batches: 0 },
-            newest: None,
+            fresh: VecDeque::new(),
             front: Place::default(),
             oldest: None,
             may_be_stored: Ranges::default(),
             disk_fails: false,
+            read_fails: false,
+            tries: 0,
             retry_disk_ms: i64::MIN,
             is_behind: false,
             look_for_old_ms: i64::MIN,
@@ -101,7 +93,7 @@ impl State {
             held.cuts.iter().for_each(|cut| self.held.cut(stream, *cut));
             held.moves.iter().for_each(|(readings, by_ms)| self.held.moved(stream, *readings, *by_ms));
         }
-        self.fresh.place = log.end();
+        self.fresh.iter_mut().for_each(|(_, place)| *place = log.end());
         self.log = Some(log);
         self.find_oldest();
     }
@@ -148,8 +140,7 @@ impl State {
             }
         }
         self.oldest = self.oldest.or(Some(newest));
-        self.newest = Some((readings.first, place.unwrap_or(end)));
-        self.fresh.batches += 1;
+        self.is_news(readings, place.unwrap_or(end));
         self.frozen += 1;
         Ok(())
     }
@@ -206,112 +197,13 @@ impl State {
         }
     }
 
-    /// The oldest of the fresh batches. If there are many, only the newest still counts as fresh.
-    pub fn fresh(&mut self) -> Option<Waiting> {
-        if self.fresh.batches > FRESH_BATCHES_MAX
-            && let Some((first, place)) = self.newest
-        {
-            self.fresh = Fresh { from: first, place, batches: 1 };
-        }
-        if self.fresh.batches == 0 {
-            return None;
-        }
-        let (stream, from) = (self.stream, self.fresh.from);
-        let is_fresh = |batch: &Batch| batch.stream == stream && batch.readings.first >= from;
-        let mut place = self.fresh.place;
-        let next = |place| self.log.as_ref()?.next_held(place, &self.held, |_, _| {});
-        while let Some((batch, at, end)) = next(place) {
-            if is_fresh(&batch) {
-                self.fresh.place = at;
-                return self.waiting(batch, true);
-            }
-            place = end;
-        }
-        let found = self.memory.iter().find(|batch| is_fresh(batch)).cloned();
-        if found.is_none() {
-            // It lies where nothing can be read; who looks for the oldest will come upon it.
-            self.fresh.batches = 0;
-        }
-        self.waiting(found?, true)
-    }
-
-    /// The oldest batch that is not fresh.
-    pub fn backlog(&mut self) -> Option<Waiting> {
-        self.drop_old();
-        let batch = self.oldest_batch()?;
-        let is_fresh = batch.stream == self.stream && batch.readings.first >= self.fresh.from;
-        if is_fresh && self.fresh.batches > 0 { None } else { self.waiting(batch, is_fresh) }
-    }
-
-    /// The oldest batch that is in memory only.
-    pub fn oldest_in_memory(&mut self) -> Option<Waiting> {
-        let batch = self.memory.iter().next()?.clone();
-        let is_fresh = batch.stream == self.stream && batch.readings.first >= self.fresh.from;
-        self.waiting(batch, is_fresh)
-    }
-
-    /// The oldest batch that is held. What cannot be read on the way is given up.
-    fn oldest_batch(&mut self) -> Option<Batch> {
-        let mut unreadable = Vec::new();
-        let found = self.log.as_ref().and_then(|log| {
-            log.next_held(self.front, &self.held, |stream, readings| unreadable.push((stream, readings)))
-        });
-        if let Some((_, place, _)) = &found {
-            self.front = *place;
-        }
-        let is_less = !unreadable.is_empty();
-        for (stream, readings) in unreadable {
-            warn!("readings {} to {} cannot be read from the spool", readings.first, readings.last);
-            self.counters.damaged_batches.count();
-            self.let_go(stream, readings);
-        }
-        if is_less && let Some(log) = self.log.as_mut() {
-            log.count(&self.held);
-        }
-        found.map(|(batch, ..)| batch).or_else(|| self.memory.iter().next().cloned())
-    }
-
-    /// What is to be sent of a batch: as much of it as goes at once, with the times that it is to have.
-    fn waiting(&mut self, batch: Batch, is_fresh: bool) -> Option<Waiting> {
-        let (stream, record) = (batch.stream, batch.readings);
-        match self.part_of(&batch) {
-            Ok(batch) => Some(Waiting { batch, record, is_fresh }),
-            Err(fault) => {
-                error!("a batch is given up: {fault}");
-                self.counters.damaged_batches.count();
-                self.count_down(stream, record, 1, batch.sample_count);
-                self.let_go(stream, record);
-                None
-            }
-        }
-    }
-
-    fn part_of(&mut self, batch: &Batch) -> Result<Batch, BatchError> {
-        let held = self.held.stream(batch.stream).ok_or(BatchError::Shape)?;
-        let part = held.part_of(batch.readings).ok_or(BatchError::Shape)?;
-        let batch = batch.part(part)?.moved(held.moved_ms(part.first))?;
-        // Stamped before the clock turned out to be wrong: it is stamped anew, as long as no server can have stored it.
-        let off_by_ms = self.clock.offset_ms().saturating_sub(batch.clock_offset_ms);
-        let is_ours = batch.stream == self.stream && !self.may_be_stored.meets(part);
-        if !is_ours || off_by_ms.saturating_abs() < STEP_MS {
-            return Ok(batch);
-        }
-        self.held.moved(batch.stream, part, off_by_ms);
-        if self.is_on_disk(batch.stream, part) {
-            self.note(Record::Moved(batch.stream, part, off_by_ms));
-        }
-        batch.moved(off_by_ms)
-    }
-
-    /// The series list of a batch; `None` where it cannot be read.
-    pub fn list(&self, waiting: &Waiting) -> Option<SeriesList> {
-        let id = waiting.batch.list;
-        let in_memory = self.memory.list(id).map(|list| SeriesList::clone(list));
-        in_memory.or_else(|| self.log.as_ref()?.list(id))
-    }
-
     fn is_on_disk(&self, stream: StreamId, readings: ReadingRange) -> bool {
         self.log.as_ref().is_some_and(|log| log.has(stream, readings))
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
     }
 
     /// The oldest reading of a stream that is held.
@@ -336,13 +228,14 @@ impl State {
 
     /// What was sent is delivered, or set aside: it is not held any more.
     pub fn settle(&mut self, waiting: &Waiting) {
-        let Waiting { batch, record, is_fresh } = waiting;
+        let Waiting { batch, record, .. } = waiting;
         self.may_be_stored.remove(batch.readings);
+        // It was dropped on its way.
+        if !self.held.has(batch.stream, batch.readings) {
+            return;
+        }
         self.held.remove(batch.stream, batch.readings);
         let is_done = !self.held.has(batch.stream, *record);
-        if is_done && *is_fresh {
-            self.fresh.batches = self.fresh.batches.saturating_sub(1);
-        }
         self.count_down(batch.stream, *record, usize::from(is_done), batch.sample_count);
         self.let_go(batch.stream, batch.readings);
         self.write_memory();
@@ -356,6 +249,7 @@ impl State {
         }
         let held = &self.held;
         self.memory.retain(|batch| held.has(batch.stream, batch.readings));
+        self.fresh.retain(|(readings, _)| held.has(self.stream, *readings));
         if let Some(log) = self.log.as_mut() {
             log.remove_settled(held);
         }
@@ -389,9 +283,6 @@ impl State {
             }
             dropped += 1;
             self.counters.dropped_batches.count();
-            if batch.stream == self.stream && batch.readings.first >= self.fresh.from {
-                self.fresh.batches = self.fresh.batches.saturating_sub(1);
-            }
             self.count_down(batch.stream, batch.readings, 1, batch.sample_count);
             self.let_go(batch.stream, batch.readings);
         }

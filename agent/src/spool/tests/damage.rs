@@ -39,7 +39,7 @@ fn delivered(bytes: &[u8]) -> (BTreeSet<Sent>, u64) {
         let Batch { stream, readings, .. } = waiting.batch;
         assert!(sent.insert((stream.0, readings.first, readings.last)), "twice");
         // Whose list cannot be read is the server's to know.
-        assert!(process.spool.list(&waiting).is_none_or(|told| told == list()));
+        assert!(process.spool.list(&waiting).unwrap().is_none_or(|told| told == list()));
         process.spool.settle(&waiting);
     }
     assert!(sent.remove(&(2, 1, 2)), "what is new is delivered whatever lies there");
@@ -119,6 +119,23 @@ fn a_batch_that_becomes_unreadable_while_the_agent_runs_holds_up_nothing() {
     process.freeze_all(1);
     let waiting = process.next().unwrap();
     assert_eq!(process.spool.floor(&waiting), 17, "the server may forget what is lost");
+}
+
+#[test]
+fn a_batch_that_cannot_be_parted_holds_up_nothing() {
+    let dir = TempDir::new().unwrap();
+    let mut process = Process::start(dir.path(), 1);
+    let mut misshapen = batch(1, 1..=2);
+    misshapen.readings.last = 6;
+    process.spool.freeze(misshapen, &process.list).unwrap();
+    process.next = 7;
+    process.freeze_all(FRESH_BATCHES_MAX);
+    process.deliver().unwrap();
+    let waiting = process.spool.backlog().unwrap();
+    assert!(process.spool.cut(&waiting));
+    let next = process.spool.backlog().map(|waiting| waiting.batch.readings.first);
+    assert_eq!((next, process.counters.damaged_batches.get()), (Some(7), 1));
+    assert_eq!(process.spool.stats().batches, FRESH_BATCHES_MAX - 1);
 }
 
 #[test]

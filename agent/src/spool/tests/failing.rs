@@ -2,43 +2,93 @@
 
 use super::*;
 use std::{
-    fs::File,
+    fs::{self, File, OpenOptions},
     io::Write,
-    sync::atomic::{AtomicBool, Ordering},
 };
 
-/// A disk that fails when a test says so, halfway through what it is given.
-#[derive(Debug, Default)]
-pub struct FailingDisk {
-    pub writes_fail: AtomicBool,
-    pub syncs_fail: AtomicBool,
+/// What a disk can fail at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    CreateDir,
+    Create,
+    Open,
+    Read,
+    Append,
+    Write,
+    Truncate,
+    Sync,
+    SyncDir,
+    Rename,
+    Remove,
 }
 
+/// A disk that fails at what a test says.
+#[derive(Debug, Default)]
+pub struct FailingDisk(Mutex<Vec<Op>>);
+
 impl FailingDisk {
-    pub fn set(&self, writes_fail: bool, syncs_fail: bool) {
-        self.writes_fail.store(writes_fail, Ordering::Relaxed);
-        self.syncs_fail.store(syncs_fail, Ordering::Relaxed);
+    /// From now on it fails at these, and at nothing else.
+    pub fn fail(&self, ops: &[Op]) {
+        *self.0.lock().unwrap() = ops.to_vec();
+    }
+
+    fn fails(&self, op: Op) -> bool {
+        self.0.lock().unwrap().contains(&op)
+    }
+
+    fn ask<T>(&self, op: Op, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        if self.fails(op) { Err(io::ErrorKind::StorageFull.into()) } else { act() }
     }
 }
 
 impl Disk for FailingDisk {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.ask(Op::CreateDir, || OsDisk.create_dir(path))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<File> {
+        self.ask(Op::Create, || OsDisk.create(path))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<File> {
+        // Nobody reads a file that was opened to write to it.
+        let writes = self.fails(Op::Read);
+        self.ask(Op::Open, || OpenOptions::new().read(!writes).append(writes).open(path))
+    }
+
+    fn open_to_append(&self, path: &Path) -> io::Result<File> {
+        self.ask(Op::Append, || OsDisk.open_to_append(path))
+    }
+
     fn write(&self, mut file: &File, bytes: &[u8]) -> io::Result<()> {
-        if self.writes_fail.load(Ordering::Relaxed) {
-            file.write_all(&bytes[..bytes.len() / 2])?;
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        file.write_all(bytes)
+        // It fails halfway through.
+        let half = &bytes[..bytes.len() / 2];
+        let written = self.ask(Op::Write, || file.write_all(bytes));
+        written.or_else(|error| file.write_all(half).and(Err(error)))
+    }
+
+    fn truncate(&self, path: &Path, bytes: u64) -> io::Result<()> {
+        self.ask(Op::Truncate, || OsDisk.truncate(path, bytes))
     }
 
     fn sync(&self, file: &File) -> io::Result<()> {
-        if self.syncs_fail.load(Ordering::Relaxed) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        file.sync_data()
+        self.ask(Op::Sync, || OsDisk.sync(file))
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.ask(Op::SyncDir, || OsDisk.sync_dir(path))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.ask(Op::Rename, || OsDisk.rename(from, to))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.ask(Op::Remove, || OsDisk.remove(path))
     }
 }
 
-fn on(disk: &Arc<FailingDisk>, dir: &Path, stream: u64) -> Process {
+pub fn on(disk: &Arc<FailingDisk>, dir: &Path, stream: u64) -> Process {
     let disk: Arc<dyn Disk> = Arc::<FailingDisk>::clone(disk);
     Process::with(dir, stream, LIMITS, disk)
 }
@@ -49,13 +99,13 @@ fn what_a_full_disk_does_not_take_waits_in_memory_and_is_written_when_it_does() 
     let disk = Arc::new(FailingDisk::default());
     let mut process = on(&disk, dir.path(), 1);
     process.freeze_all(3);
-    disk.set(true, false);
+    disk.fail(&[Op::Write]);
     process.freeze_all(3);
     let stats = process.spool.stats();
     assert_eq!((stats.batches, stats.batches_in_memory, stats.disk_fails), (6, 3, true));
     let in_memory = process.spool.oldest_in_memory().unwrap();
     assert_eq!(in_memory.batch.readings.first, 7);
-    disk.set(false, false);
+    disk.fail(&[]);
     process.freeze_all(1);
     assert!(process.spool.stats().disk_fails, "a disk that failed is given some time");
     pass(10_000);
@@ -73,7 +123,7 @@ fn what_is_delivered_while_the_disk_is_full_is_known_once_it_is_not() {
     let disk = Arc::new(FailingDisk::default());
     let mut process = on(&disk, dir.path(), 1);
     process.freeze_all(2);
-    disk.set(true, false);
+    disk.fail(&[Op::Write]);
     process.freeze_all(2);
     assert_eq!(process.deliver(), Some((1, 1, 2)));
     assert_eq!(process.spool.fresh().unwrap().batch.readings.first, 3);
@@ -81,7 +131,7 @@ fn what_is_delivered_while_the_disk_is_full_is_known_once_it_is_not() {
     assert!(process.spool.cut(&in_memory));
     let half = process.spool.oldest_in_memory().unwrap();
     assert_eq!(process.settle(&half), (1, 5, 5));
-    disk.set(false, false);
+    disk.fail(&[]);
     pass(10_000);
     process.freeze_all(1);
     drop(process);
@@ -94,7 +144,7 @@ fn memory_is_bounded_too() {
     for when_full in [WhenFull::DropNewest, WhenFull::DropOldest] {
         let dir = TempDir::new().unwrap();
         let disk = Arc::new(FailingDisk::default());
-        disk.set(true, false);
+        disk.fail(&[Op::Write]);
         let mut process = Process::with(dir.path(), 1, Limits { when_full, ..LIMITS }, disk);
         let frozen = (0..10_000).filter(|_| process.freeze(2).is_some()).count();
         let stats = process.spool.stats();
@@ -113,13 +163,13 @@ fn what_a_disk_may_have_lost_is_written_again() {
     process.freeze_all(2);
     process.spool.sync();
     process.freeze_all(2);
-    disk.set(false, true);
+    disk.fail(&[Op::Sync]);
     process.spool.sync();
     let stats = process.spool.stats();
     assert_eq!((stats.batches, stats.batches_in_memory, stats.disk_fails), (4, 2, true));
     // The disk has lost what it was given since it was synchronised.
     let kept = segments(dir.path());
-    disk.set(false, false);
+    disk.fail(&[]);
     pass(10_000);
     process.freeze_all(1);
     process.spool.sync();
@@ -128,8 +178,8 @@ fn what_a_disk_may_have_lost_is_written_again() {
     let all = segments(dir.path());
     assert_eq!((kept.len(), all.len()), (1, 2), "elsewhere");
     drop(process);
-    let first = std::fs::read(&all[0]).unwrap();
-    std::fs::write(&all[0], &first[..first.len() - 50]).unwrap();
+    let first = fs::read(&all[0]).unwrap();
+    fs::write(&all[0], &first[..first.len() - 50]).unwrap();
     let sent = Process::start(dir.path(), 2).deliver_all();
     assert_eq!(sent, [(1, 1, 2), (1, 3, 4), (1, 5, 6), (1, 7, 8), (1, 9, 10)]);
 }
@@ -139,14 +189,14 @@ fn a_folder_that_cannot_be_made_is_tried_again() {
     let root = TempDir::new().unwrap();
     let dir = root.path().join("spool");
     // A file is in its place.
-    std::fs::write(&dir, "").unwrap();
+    fs::write(&dir, "").unwrap();
     let mut process = Process::start(&dir, 1);
     process.freeze_all(1);
     let stats = process.spool.stats();
     assert_eq!((stats.batches, stats.batches_in_memory, stats.disk_fails), (1, 1, true));
     assert_eq!(process.deliver(), Some((1, 1, 2)), "from memory");
     process.freeze_all(1);
-    std::fs::remove_file(&dir).unwrap();
+    fs::remove_file(&dir).unwrap();
     pass(10_000);
     process.freeze_all(1);
     let stats = process.spool.stats();
@@ -160,10 +210,10 @@ fn what_is_written_while_it_is_on_its_way_is_settled_where_it_lies() {
     let dir = TempDir::new().unwrap();
     let disk = Arc::new(FailingDisk::default());
     let mut process = on(&disk, dir.path(), 1);
-    disk.set(true, false);
+    disk.fail(&[Op::Write]);
     process.freeze_all(1);
     let on_its_way = process.next().unwrap();
-    disk.set(false, false);
+    disk.fail(&[]);
     pass(10_000);
     process.freeze_all(1);
     assert_eq!(process.spool.stats().batches_in_memory, 0);
