@@ -303,9 +303,19 @@ impl Log {
         });
     }
 
-    /// What is held in the oldest segment that holds anything, and how many batches that is.
-    pub fn oldest(&self, held: &Held) -> Option<(Vec<(StreamId, ReadingRange)>, usize)> {
-        let segment = self.segments.iter().find(|segment| segment.is_held(held))?;
+    /// Whether anything in it is held.
+    pub fn is_held(&self, held: &Held) -> bool {
+        self.segments.iter().any(|segment| segment.is_held(held))
+    }
+
+    /// What is held in the oldest segment that holds anything, and how many batches that is. Nothing more is written to it, so
+    /// that it goes once they are let go.
+    pub fn drop_oldest(&mut self, held: &Held) -> Option<(Vec<(StreamId, ReadingRange)>, usize)> {
+        let at = self.segments.iter().position(|segment| segment.is_held(held))?;
+        if at + 1 == self.segments.len() {
+            self.active = None;
+        }
+        let segment = self.segments.get(at)?;
         Some((segment.held(held), segment.batches))
     }
 

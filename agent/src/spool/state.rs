@@ -50,6 +50,7 @@ pub struct State {
     may_be_stored: Ranges,
     disk_fails: bool,
     read_fails: bool,
+    is_full: bool,
     /// How often it was tried to open the folder.
     pub(super) tries: u32,
     retry_disk_ms: i64,
@@ -77,6 +78,7 @@ impl State {
             may_be_stored: Ranges::default(),
             disk_fails: false,
             read_fails: false,
+            is_full: false,
             tries: 0,
             retry_disk_ms: i64::MIN,
             is_behind: false,
@@ -115,25 +117,18 @@ impl State {
     pub fn freeze(&mut self, batch: Batch, list: &Arc<SeriesList>) -> Result<(), Full> {
         self.drop_old();
         self.write_memory();
-        let bytes = batch.to_bytes().len();
-        let on_disk = self.memory.is_empty() && self.log.is_some() && self.may_try_disk();
-        let on_disk_bytes = (bytes + list.encoded.len() + 2 * HEAD_BYTES) as u64;
-        let bytes_max = self.limits.bytes_max;
-        let is_full = |log: &Log| log.bytes() + on_disk_bytes > bytes_max;
-        while on_disk && self.log.as_ref().is_some_and(is_full) {
-            if self.limits.when_full == WhenFull::DropNewest || !self.drop_oldest_segment() {
-                return self.turn_away();
-            }
-        }
+        let may_write = self.memory.is_empty() && self.log.is_some() && self.may_try_disk();
+        let on_disk = may_write && self.has_room(&batch, list);
         let (stream, readings, newest) = (batch.stream, batch.readings, batch.newest);
         let end = self.log.as_ref().map_or(Place::default(), Log::end);
         self.held.insert(stream, readings);
         let place = if on_disk { self.append(&batch, list) } else { None };
         if place.is_none() {
+            let drops_oldest = self.limits.when_full == WhenFull::DropOldest || self.is_some_on_disk();
             let mut batch = batch;
             while let Err(too_much) = self.memory.push(batch, list) {
                 batch = too_much;
-                if self.limits.when_full == WhenFull::DropNewest || !self.drop_oldest_in_memory() {
+                if !drops_oldest || !self.drop_oldest_in_memory() {
                     self.held.remove(stream, readings);
                     return self.turn_away();
                 }
@@ -143,6 +138,31 @@ impl State {
         self.is_news(readings, place.unwrap_or(end));
         self.frozen += 1;
         Ok(())
+    }
+
+    /// Whether the disk may take so much more. Room is made if the oldest is to go.
+    fn has_room(&mut self, batch: &Batch, list: &SeriesList) -> bool {
+        let bytes = (batch.to_bytes().len() + list.encoded.len() + 2 * HEAD_BYTES) as u64;
+        while self.log.as_ref().is_some_and(|log| log.bytes() + bytes > self.limits.bytes_max) {
+            if self.limits.when_full == WhenFull::DropNewest || !self.drop_oldest_segment() {
+                if !std::mem::replace(&mut self.is_full, true) {
+                    warn!(
+                        "the spool is full: the newest batches are kept beside it, in memory, until there is room"
+                    );
+                }
+                return false;
+            }
+        }
+        if std::mem::take(&mut self.is_full) {
+            info!("the spool has room again");
+        }
+        true
+    }
+
+    /// Whether the disk has any of what waits: the beginning of an outage. Then memory has the end of it, because what is new
+    /// is to find room there as soon as the server is back.
+    fn is_some_on_disk(&self) -> bool {
+        self.log.as_ref().is_some_and(|log| log.is_held(&self.held))
     }
 
     fn turn_away(&self) -> Result<(), Full> {
@@ -179,8 +199,7 @@ impl State {
             let is_whole = held.readings.within(batch.readings).next() == Some(batch.readings);
             // The disk must not take for held what was delivered of it, nor send it otherwise than it was sent.
             self.is_behind |= !is_whole || !held.cuts.is_empty() || !held.moves.is_empty();
-            let written = self.append(batch, &oldest.list);
-            if written.is_none() {
+            if !self.has_room(batch, &oldest.list) || self.append(batch, &oldest.list).is_none() {
                 self.memory.put_back(oldest);
                 return;
             }
@@ -292,9 +311,9 @@ impl State {
         self.look_for_old_ms = now_ms.saturating_add(LOOK_FOR_OLD_MS);
     }
 
-    /// Drops all of the oldest segment. False if there is none, or if nothing but it could be written to.
+    /// Drops all of the oldest segment. False if there is none.
     fn drop_oldest_segment(&mut self) -> bool {
-        let Some((readings, batches)) = self.log.as_ref().and_then(|log| log.oldest(&self.held)) else {
+        let Some((readings, batches)) = self.log.as_mut().and_then(|log| log.drop_oldest(&self.held)) else {
             return false;
         };
         for (stream, readings) in readings {

@@ -2,6 +2,7 @@
 
 mod damage;
 mod failing;
+mod full;
 mod lanes;
 mod model;
 mod unread;
@@ -151,38 +152,6 @@ fn two_agents_do_not_use_one_spool() {
     };
     let error = Spool::open(setup).err().unwrap().to_string();
     assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
-}
-
-#[test]
-fn a_full_spool_drops_the_newest_or_the_oldest() {
-    for when_full in [WhenFull::DropNewest, WhenFull::DropOldest] {
-        let dir = TempDir::new().unwrap();
-        let limits = Limits { bytes_max: 8 << 10, when_full, ..LIMITS };
-        let mut process = Process::with(dir.path(), 1, limits, Arc::new(OsDisk));
-        let frozen: Vec<bool> = (0..200).map(|_| process.freeze(2).is_some()).collect();
-        let bytes: u64 = segments(dir.path()).iter().map(|path| path.metadata().unwrap().len()).sum();
-        assert!(bytes <= limits.bytes_max && bytes > limits.bytes_max / 2, "{bytes}");
-        let stats = process.spool.stats();
-        assert_eq!(stats.bytes, bytes);
-        assert_eq!(stats.batches as u64 + stats.dropped_batches, 200);
-        let sent: Vec<u64> = process.deliver_all().iter().map(|(_, first, _)| *first).collect();
-        assert_eq!(sent.len(), stats.batches);
-        match when_full {
-            WhenFull::DropNewest => {
-                let kept = (0..200).filter(|number| frozen[*number]).map(|number| number as u64 * 2 + 1);
-                let mut sent = sent.clone();
-                sent.sort_unstable();
-                assert!(sent.into_iter().eq(kept));
-                assert!(frozen[0] && !frozen[199]);
-            }
-            WhenFull::DropOldest => {
-                assert!(frozen.iter().all(|frozen| *frozen));
-                assert!(sent.contains(&399) && !sent.contains(&1));
-            }
-        }
-        process.freeze_all(1);
-        assert_eq!(process.deliver_all().len(), 1, "there is room again");
-    }
 }
 
 #[test]

@@ -140,6 +140,25 @@ fn what_is_delivered_while_the_disk_is_full_is_known_once_it_is_not() {
 }
 
 #[test]
+fn what_waits_in_memory_is_written_as_far_as_there_is_room() {
+    let dir = TempDir::new().unwrap();
+    let disk = Arc::new(FailingDisk::default());
+    let limits = Limits { bytes_max: 8 << 10, ..LIMITS };
+    let mut process = Process::with(dir.path(), 1, limits, Arc::<FailingDisk>::clone(&disk));
+    disk.fail(&[Op::Write]);
+    process.freeze_all(200);
+    disk.fail(&[]);
+    pass(10_000);
+    process.freeze_all(1);
+    let stats = process.spool.stats();
+    assert!(stats.bytes <= limits.bytes_max && stats.bytes > limits.bytes_max / 2, "{stats:?}");
+    assert_eq!((stats.batches, stats.disk_fails), (201, false));
+    assert_eq!(process.deliver(), Some((1, 401, 402)));
+    let sent = process.deliver_all();
+    assert!(sent.is_sorted() && sent.len() == 200, "{sent:?}");
+}
+
+#[test]
 fn memory_is_bounded_too() {
     for when_full in [WhenFull::DropNewest, WhenFull::DropOldest] {
         let dir = TempDir::new().unwrap();
