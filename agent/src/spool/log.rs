@@ -1,5 +1,7 @@
 //! The spool's files: segments that are written at the end of the last one and removed once nothing in them is held.
 
+mod durable;
+
 use super::{
     disk::Disk,
     held::Held,
@@ -50,13 +52,6 @@ pub struct Search {
     pub lost: Vec<(StreamId, ReadingRange)>,
     /// Why a segment before it was passed over, which may be read another time.
     pub failed: Option<io::Error>,
-}
-
-/// What has to be made durable, without anybody waiting for it.
-pub struct ToSync {
-    files: Vec<Arc<File>>,
-    dir: Option<PathBuf>,
-    upto: Place,
 }
 
 /// All segments.
@@ -319,50 +314,10 @@ impl Log {
         Some((segment.held(held), segment.batches))
     }
 
-    /// What is not durable yet, if anything is not.
-    pub fn take_unsynced(&mut self) -> Option<ToSync> {
-        let upto = self.end();
-        if upto == self.synced {
-            return None;
-        }
-        let files = self.unsynced.drain(..).chain(self.active.clone()).collect();
-        let dir = self.dir_changed.then(|| self.dir.clone());
-        Some(ToSync { files, dir, upto })
-    }
-
-    /// It is durable.
-    pub fn synced(&mut self, done: &ToSync) {
-        self.synced = self.synced.max(done.upto);
-        self.dir_changed = false;
-    }
-
-    /// It could not be made durable, so nobody knows what of it the disk has: what was written since it last was is
-    /// handed back, to be written again to another segment.
-    pub fn rescue(&mut self, held: &Held) -> Vec<(Batch, SeriesList)> {
-        self.active = None;
-        let mut rescued = Vec::new();
-        for segment in self.segments.iter_mut().filter(|segment| segment.number >= self.synced.segment) {
-            let mut at = if segment.number == self.synced.segment { self.synced.at } else { 0 };
-            let disk = self.disk.as_ref();
-            while let Ok(Some((batch, _, end))) = segment.next_held(disk, at, held) {
-                at = end;
-                let Ok(Some(list)) = segment.list(disk, batch.list) else { continue };
-                segment.forget(batch.stream, batch.readings);
-                segment.batches = segment.batches.saturating_sub(1);
-                segment.samples = segment.samples.saturating_sub(batch.sample_count);
-                rescued.push((batch, list));
-            }
-        }
-        self.synced = self.end();
-        rescued
-    }
-}
-
-impl ToSync {
-    /// Waits for the disk.
-    pub fn sync(&self, disk: &dyn Disk) -> io::Result<()> {
-        self.files.iter().try_for_each(|file| disk.sync(file))?;
-        self.dir.as_deref().map_or(Ok(()), |dir| disk.sync_dir(dir))
+    /// A batch lies elsewhere now.
+    pub fn forget(&mut self, stream: StreamId, readings: ReadingRange, samples: usize) {
+        self.count_down(stream, readings, 1, samples);
+        self.segments.iter_mut().for_each(|segment| segment.forget(stream, readings));
     }
 }
 

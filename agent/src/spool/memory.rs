@@ -37,11 +37,15 @@ impl Memory {
         Ok(())
     }
 
-    /// Puts a batch before all others. There is always room: it was written before.
-    pub fn push_before(&mut self, batch: Batch, list: SeriesList) {
+    /// Puts a batch before all others. False if there is no room for it.
+    pub fn push_before(&mut self, batch: Batch, list: &Arc<SeriesList>) -> bool {
         let known = self.batches.front().map(|next| &next.list).filter(|known| known.id == list.id);
-        let list = known.map_or_else(|| Arc::new(list), Arc::clone);
-        self.put_back(in_memory(batch, &list, self.batches.front()));
+        let added = in_memory(batch, known.unwrap_or(list), self.batches.front());
+        let has_room = self.bytes.saturating_add(added.bytes) <= MEMORY_BYTES_MAX;
+        if has_room {
+            self.put_back(added);
+        }
+        has_room
     }
 
     /// Takes the oldest batch out.

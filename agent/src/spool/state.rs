@@ -330,12 +330,17 @@ impl State {
         true
     }
 
-    /// The disk does not say that it has what was written last: it is written again, elsewhere.
+    /// The disk does not say that it has what was written last: it is written again, elsewhere. What memory has no room for
+    /// stays where it is.
     pub fn rescue(&mut self, error: &io::Error) {
         self.disk_failed(error);
         let Some(log) = self.log.as_mut() else { return };
-        for (batch, list) in log.rescue(&self.held).into_iter().rev() {
-            self.memory.push_before(batch, list);
+        for (batch, list) in log.not_synced(&self.held).into_iter().rev() {
+            let (stream, readings, samples) = (batch.stream, batch.readings, batch.sample_count);
+            if !self.memory.push_before(batch, &list) {
+                break;
+            }
+            log.forget(stream, readings, samples);
         }
         self.is_behind = true;
     }

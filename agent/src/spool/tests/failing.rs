@@ -1,6 +1,7 @@
 //! A disk that is full, cannot be written, or does not keep what it was given.
 
 use super::*;
+use edgewatch_shared::Sample;
 use std::{
     fs::{self, File, OpenOptions},
     io::Write,
@@ -24,16 +25,20 @@ pub enum Op {
 
 /// A disk that fails at what a test says.
 #[derive(Debug, Default)]
-pub struct FailingDisk(Mutex<Vec<Op>>);
+pub struct FailingDisk {
+    failing: Mutex<Vec<Op>>,
+    /// The folders that were made durable.
+    synced_dirs: Mutex<Vec<PathBuf>>,
+}
 
 impl FailingDisk {
     /// From now on it fails at these, and at nothing else.
     pub fn fail(&self, ops: &[Op]) {
-        *self.0.lock().unwrap() = ops.to_vec();
+        *self.failing.lock().unwrap() = ops.to_vec();
     }
 
     fn fails(&self, op: Op) -> bool {
-        self.0.lock().unwrap().contains(&op)
+        self.failing.lock().unwrap().contains(&op)
     }
 
     fn ask<T>(&self, op: Op, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
@@ -76,7 +81,9 @@ impl Disk for FailingDisk {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.ask(Op::SyncDir, || OsDisk.sync_dir(path))
+        self.ask(Op::SyncDir, || OsDisk.sync_dir(path))?;
+        self.synced_dirs.lock().unwrap().push(path.to_owned());
+        Ok(())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -201,6 +208,60 @@ fn what_a_disk_may_have_lost_is_written_again() {
     fs::write(&all[0], &first[..first.len() - 50]).unwrap();
     let sent = Process::start(dir.path(), 2).deliver_all();
     assert_eq!(sent, [(1, 1, 2), (1, 3, 4), (1, 5, 6), (1, 7, 8), (1, 9, 10)]);
+}
+
+#[test]
+fn a_disk_that_keeps_nothing_does_not_fill_the_memory() {
+    let dir = TempDir::new().unwrap();
+    let disk = Arc::new(FailingDisk::default());
+    let mut process = on(&disk, dir.path(), 1);
+    disk.fail(&[Op::Sync]);
+    // A thousand series of one reading, of which nothing can be left out.
+    let sample = |series| Sample { time: TimestampMs(1_000), value: f64::from(series).sqrt() };
+    let columns: Vec<Vec<Sample>> = (0..1_000).map(|series| vec![sample(series)]).collect();
+    for number in 1..=200 {
+        let readings = ReadingRange { first: number, last: number };
+        let batch = Batch::freeze(StreamId(1), readings, None, list().id, &columns, 100);
+        let bytes = batch.to_bytes().len();
+        process.spool.freeze(batch, &process.list).unwrap();
+        if number % 20 == 0 {
+            process.spool.sync();
+            let in_memory = process.spool.stats().batches_in_memory;
+            assert_eq!(in_memory as u64, number.min((MEMORY_BYTES_MAX / bytes) as u64));
+            pass(10_000);
+        }
+    }
+    assert_eq!(process.spool.stats().batches, 200);
+    disk.fail(&[]);
+    process.next = 201;
+    process.freeze_all(1);
+    let sent = std::iter::from_fn(|| {
+        let waiting = process.next()?;
+        process.spool.settle(&waiting);
+        Some(waiting.batch.readings.first)
+    });
+    assert_eq!(sent.collect::<Vec<u64>>(), [201].into_iter().chain(1..=200).collect::<Vec<_>>());
+    assert_eq!(process.counters.dropped_batches.get(), 0);
+}
+
+#[test]
+fn a_file_that_is_begun_while_the_disk_is_waited_for_is_made_durable_by_the_next_wait() {
+    let dir = TempDir::new().unwrap();
+    let disk = Arc::new(FailingDisk::default());
+    let limits = Limits { bytes_max: 8 << 10, ..LIMITS };
+    let mut process = Process::with(dir.path(), 1, limits, Arc::<FailingDisk>::clone(&disk));
+    let log = |process: &Process, act: &dyn Fn(&mut Log)| act(process.spool.lock().log.as_mut().unwrap());
+    process.freeze_all(1);
+    let waited_for = Cell::new(None);
+    log(&process, &|log| waited_for.set(log.take_unsynced()));
+    process.freeze_all(30);
+    assert!(segments(dir.path()).len() > 1);
+    let waited_for = waited_for.take().unwrap();
+    waited_for.sync(disk.as_ref()).unwrap();
+    log(&process, &|log| log.synced(&waited_for));
+    process.spool.sync();
+    let with_the_one_above = [dir.path(), dir.path().parent().unwrap()].map(Path::to_owned);
+    assert_eq!(*disk.synced_dirs.lock().unwrap(), [with_the_one_above.clone(), with_the_one_above].concat());
 }
 
 #[test]
