@@ -11,12 +11,16 @@ use std::{
 pub trait Disk: Send + Sync {
     /// Makes a folder with all above it, for its owner only, unless there is one.
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        platform::create_private_dir(path)
+        if !path.is_dir() {
+            platform::create_private_dir(path)?;
+            give_to_owner(path);
+        }
+        Ok(())
     }
 
     /// Makes a new file, for its owner only.
     fn create(&self, path: &Path) -> io::Result<File> {
-        platform::create_private_file(path)
+        platform::create_private_file(path).inspect(|_| give_to_owner(path))
     }
 
     /// Opens a file to read.
@@ -58,6 +62,12 @@ pub trait Disk: Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
     }
+}
+
+/// What root makes, who may only be looking into something, is for the service to use whose folder it is in.
+pub fn give_to_owner(path: &Path) {
+    // Where it cannot be given away, it serves root.
+    let _given = path.parent().map(|dir| platform::give_to_owner_of(dir, path));
 }
 
 /// The operating system's.

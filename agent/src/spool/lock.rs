@@ -1,17 +1,14 @@
 //! One spool, one agent: a lock that ends with its process, however that ends.
 
+use super::{OpenError, disk, of_file};
 use log::warn;
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Write},
-    path::{Path, PathBuf},
-    time::Duration,
+    path::Path,
 };
 
 const FILE: &str = "lock";
-/// How often and how long one agent waits for the other to end. Reason: one that stops takes at most 5 s.
-const TRIES: u32 = 60;
-const TRY_EVERY: Duration = Duration::from_millis(100);
 
 /// Another agent uses the spool.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +17,8 @@ const TRY_EVERY: Duration = Duration::from_millis(100);
 )]
 pub struct LockError {
     path: String,
-    holder: String,
+    /// The agent that has it.
+    pub holder: String,
 }
 
 /// The lock, held until it is dropped.
@@ -30,38 +28,28 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock of a folder; `None` where there cannot be one.
-    pub fn take(dir: &Path) -> Result<Option<Self>, LockError> {
+    /// Takes the lock of a folder.
+    pub fn take(dir: &Path) -> Result<Self, OpenError> {
         let path = dir.join(FILE);
-        let Some(file) = open(&path) else { return Ok(None) };
-        for attempt in 0..TRIES {
-            match file.try_lock() {
-                Ok(()) => {
-                    tell_who(&file);
-                    return Ok(Some(Self { _file: file }));
-                }
-                Err(TryLockError::WouldBlock) if attempt == 0 => {
-                    warn!("the spool is used by {}, waiting for it to end", held_by(&path));
-                }
-                Err(TryLockError::WouldBlock) => {}
-                Err(TryLockError::Error(error)) => {
-                    warn!(
-                        "{} cannot be locked, a second agent would not be noticed: {error}",
-                        path.display()
-                    );
-                    return Ok(None);
-                }
+        let file = open(&path).map_err(|error| of_file(&path, &error))?;
+        match file.try_lock() {
+            Ok(()) => tell_who(&file),
+            Err(TryLockError::WouldBlock) => {
+                return Err(LockError { path: dir.display().to_string(), holder: held_by(&path) }.into());
             }
-            std::thread::sleep(TRY_EVERY);
+            Err(TryLockError::Error(error)) => {
+                warn!("{} cannot be locked, a second agent would not be noticed: {error}", path.display());
+            }
         }
-        Err(LockError { path: dir.display().to_string(), holder: held_by(&path) })
+        Ok(Self { _file: file })
     }
 }
 
 /// A disk that can only be read has a lock all the same, if it ever had one.
-fn open(path: &PathBuf) -> Option<File> {
+fn open(path: &Path) -> io::Result<File> {
     let writable = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
-    writable.or_else(|_| File::open(path)).ok()
+    disk::give_to_owner(path);
+    writable.or_else(|error| File::open(path).map_err(|_| error))
 }
 
 /// Who asks why it may not start wants to know who did.

@@ -5,6 +5,7 @@ mod durable;
 use super::{
     disk::Disk,
     held::Held,
+    of_file,
     record::Record,
     segment::{HEAD, Scanned, Segment, SegmentError},
 };
@@ -175,14 +176,16 @@ impl Log {
 
     /// The file to write to, of a segment that is begun if need be.
     fn writable(&mut self, held: &Held) -> io::Result<Arc<File>> {
-        let has_room = self.segments.last().is_some_and(|segment| segment.bytes < self.segment_bytes);
-        if let Some(file) = self.active.as_ref().filter(|_| has_room) {
+        // A file that somebody took away while it was open takes bytes all the same.
+        let goes_on = |last: &Segment| last.bytes < self.segment_bytes && last.path.exists();
+        if let Some(file) = self.active.as_ref().filter(|_| self.segments.last().is_some_and(goes_on)) {
             return Ok(Arc::clone(file));
         }
         self.unsynced.extend(self.active.take());
         let number = self.next_number;
         let path = self.dir.join(format!("{number:08}.{EXTENSION}"));
         self.next_number = number.saturating_add(1);
+        self.disk.create_dir(&self.dir)?;
         self.disk.create(&path)?;
         let snapshot = Record::Held(held.clone()).to_bytes();
         let begun = self.disk.open_to_append(&path).and_then(|file| {
@@ -344,9 +347,4 @@ fn reopened(segment: &Segment, torn_bytes: u64, disk: &dyn Disk) -> Option<Arc<F
         disk.truncate(&segment.path, segment.bytes).ok()?;
     }
     disk.open_to_append(&segment.path).ok().map(Arc::new)
-}
-
-/// An error that says whose it is.
-fn of_file(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }

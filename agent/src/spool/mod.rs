@@ -34,8 +34,9 @@ pub use state::FRESH_BATCHES_MAX;
 use state::State;
 use std::{
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
     time::Duration,
 };
 
@@ -46,6 +47,9 @@ pub const FOLDER: &str = "spool";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
+/// How often and how long one agent waits at its start for the other to end. Reason: one that stops takes at most 5 s.
+const LOCK_TRIES: u32 = 60;
+const LOCK_TRY_EVERY: Duration = Duration::from_millis(100);
 /// How often a folder is opened before a file in it that cannot be read is put out of the way. Reason: ten minutes, in which a
 /// host may get over what ails it.
 const HOPEFUL_TRIES: u32 = 60;
@@ -144,10 +148,21 @@ impl Spool {
             lock: Mutex::default(),
         };
         let mut state = spool.lock();
-        match spool.open_folder(&mut state) {
-            Ok(()) => {}
-            Err(OpenError::Lock(error)) => return Err(error),
-            Err(OpenError::Io(error)) => state.disk_failed(&error),
+        for tries in 1.. {
+            match spool.open_folder(&mut state) {
+                Ok(()) => break,
+                Err(OpenError::Lock(error)) if tries == LOCK_TRIES => return Err(error),
+                Err(OpenError::Lock(error)) => {
+                    if tries == 1 {
+                        ::log::warn!("the spool is used by {}, waiting for it to end", error.holder);
+                    }
+                    thread::sleep(LOCK_TRY_EVERY);
+                }
+                Err(OpenError::Io(error)) => {
+                    state.disk_failed(&error);
+                    break;
+                }
+            }
         }
         spool.done(state);
         Ok(spool)
@@ -155,11 +170,13 @@ impl Spool {
 
     fn open_folder(&self, state: &mut State) -> Result<(), OpenError> {
         self.disk.create_dir(&self.dir)?;
-        let lock = Lock::take(&self.dir)?;
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if lock.is_none() {
+            *lock = Some(Lock::take(&self.dir)?);
+        }
         state.tries = state.tries.saturating_add(1);
         let is_hopeful = state.tries < HOPEFUL_TRIES;
         let (log, found) = Log::open(&self.dir, state.limits.bytes_max, Arc::clone(&self.disk), is_hopeful)?;
-        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = lock;
         (0..found.damaged).for_each(|_| state.counters.damaged_batches.count());
         state.opened(log, &found.held);
         Ok(())
@@ -286,6 +303,11 @@ impl Spool {
         // A panic elsewhere ends the process: see the release profile.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// An error that says whose it is.
+fn of_file(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// Why a folder is not in use.

@@ -2,6 +2,7 @@
 
 mod damage;
 mod failing;
+mod folder;
 mod full;
 mod lanes;
 mod model;
@@ -136,22 +137,6 @@ fn what_waits_survives_its_process_and_what_was_delivered_is_not_sent_again() {
     drop(third);
     assert_eq!(Process::start(dir.path(), 4).spool.stats().batches, 0);
     assert_eq!(segments(dir.path()).len(), 1);
-}
-
-#[test]
-fn two_agents_do_not_use_one_spool() {
-    let dir = TempDir::new().unwrap();
-    let _first = Process::start(dir.path(), 1);
-    let setup = Setup {
-        dir: dir.path().to_owned(),
-        limits: LIMITS,
-        stream: StreamId(2),
-        clock: Arc::new(Clock::new(running_ms, TimestampMs(0))),
-        counters: Arc::default(),
-        disk: Arc::new(OsDisk),
-    };
-    let error = Spool::open(setup).err().unwrap().to_string();
-    assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
 }
 
 #[test]

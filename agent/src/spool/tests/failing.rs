@@ -265,27 +265,6 @@ fn a_file_that_is_begun_while_the_disk_is_waited_for_is_made_durable_by_the_next
 }
 
 #[test]
-fn a_folder_that_cannot_be_made_is_tried_again() {
-    let root = TempDir::new().unwrap();
-    let dir = root.path().join("spool");
-    // A file is in its place.
-    fs::write(&dir, "").unwrap();
-    let mut process = Process::start(&dir, 1);
-    process.freeze_all(1);
-    let stats = process.spool.stats();
-    assert_eq!((stats.batches, stats.batches_in_memory, stats.disk_fails), (1, 1, true));
-    assert_eq!(process.deliver(), Some((1, 1, 2)), "from memory");
-    process.freeze_all(1);
-    fs::remove_file(&dir).unwrap();
-    pass(10_000);
-    process.freeze_all(1);
-    let stats = process.spool.stats();
-    assert_eq!((stats.batches, stats.batches_in_memory, stats.disk_fails), (2, 0, false));
-    drop(process);
-    assert_eq!(Process::start(&dir, 2).deliver_all(), [(1, 3, 4), (1, 5, 6)]);
-}
-
-#[test]
 fn what_is_written_while_it_is_on_its_way_is_settled_where_it_lies() {
     let dir = TempDir::new().unwrap();
     let disk = Arc::new(FailingDisk::default());

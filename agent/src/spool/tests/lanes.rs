@@ -69,7 +69,7 @@ fn whoever_waits_is_woken_by_a_batch_and_by_the_end() {
     let dir = TempDir::new().unwrap();
     let Process { spool, .. } = Process::start(dir.path(), 1);
     let long = Duration::from_secs(600);
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         let waiting = scope.spawn(|| {
             spool.wait(0, long);
             let woken_by_a_batch = spool.frozen();
