@@ -88,6 +88,11 @@ impl Pending {
         self.next_number = self.next_number.saturating_add(1);
     }
 
+    /// How many rounds were taken in since the start.
+    pub fn taken(&self) -> u64 {
+        self.next_number.saturating_sub(1)
+    }
+
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
         self.rounds == 0

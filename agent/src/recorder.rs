@@ -79,6 +79,7 @@ impl Recorder {
             }
         }
         self.freeze();
+        debug!("{} readings were taken", self.pending.taken());
         self.spool.close();
     }
 

@@ -106,6 +106,7 @@ pub enum Next {
 
 impl Sender {
     /// Sends until the spool is closed and has nothing that is lost with the process, or until there is no use in trying.
+    /// Either way what is frozen last is on the disk when it ends.
     pub fn run(mut self) {
         loop {
             match self.step() {
@@ -120,6 +121,9 @@ impl Sender {
                 }
                 Next::Pause(_) | Next::End => break,
             }
+        }
+        while !self.spool.is_closed() {
+            self.spool.wait(self.spool.frozen(), Duration::from_millis(FLUSH_MS_MAX));
         }
         self.spool.sync();
     }
@@ -324,3 +328,6 @@ impl Sender {
         (usual_ms as f64 * (0.75 + 0.5 * (self.random)())) as i64
     }
 }
+
+#[cfg(test)]
+mod tests;

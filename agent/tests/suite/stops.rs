@@ -1,26 +1,44 @@
 //! How the agent ends.
 
 use super::{
-    agent_process::Home,
-    fake_server::{FakeServer, PATIENCE, Reply, Request, accepted, acknowledged, now, strict},
-    pushes::times,
+    agent_process::{AgentProcess, Home},
+    fake_server::{FakeServer, PATIENCE, Reply, Request, accepted, now, reply, strict},
 };
 use edgewatch_shared::wire::push::StreamId;
-use std::{sync::mpsc, time::Duration};
+use std::{collections::BTreeSet, sync::mpsc, time::Duration};
+
+/// What makes it tell how many readings it took.
+const DEBUG: [(&str, &str); 1] = [("EDGEWATCH_LOG_LEVEL", "debug")];
+
+/// The numbers of the readings that an agent which has ended took.
+fn taken(agent: &AgentProcess) -> BTreeSet<u64> {
+    let log = agent.log();
+    let line = log.lines().find_map(|line| line.strip_suffix(" readings were taken")).unwrap();
+    let count: u64 = line.rsplit(' ').next().unwrap().parse().unwrap();
+    (1..=count).collect()
+}
+
+/// The numbers of the readings of a stream that were acknowledged.
+fn delivered(received: &[(Request, Reply)], stream: StreamId) -> BTreeSet<u64> {
+    let pushes = received.iter().filter(|(_, reply)| reply.status == 202).map(|(request, _)| request.push());
+    let readings = pushes.filter(|push| push.stream == stream).map(|push| push.readings);
+    readings.flat_map(|readings| readings.first..=readings.last).collect()
+}
 
 #[test]
 fn sigterm_pushes_what_is_pending_and_exits_with_0() {
     let server = FakeServer::start(|request| strict(request, now()));
     let home = Home::enrolled_at(&server);
-    let mut agent = home.run("1h", &[]);
+    let mut agent = home.run("1h", &DEBUG);
     server.wait_for(1);
     // Four ticks; one that is not missed is enough.
     std::thread::sleep(Duration::from_secs(4));
     agent.terminate();
     assert_eq!(agent.wait().code(), Some(0));
-    let bodies = acknowledged(&server.received());
-    assert_eq!(bodies.len(), 2, "{}", agent.log());
-    assert!(!times(&bodies[1..], "load_1m").is_empty());
+    let received = server.received();
+    let readings = delivered(&received, received[0].0.push().stream);
+    assert_eq!((received.len(), &readings), (2, &taken(&agent)), "{}", agent.log());
+    assert!(readings.len() > 1, "{}", agent.log());
     assert_eq!(agent.said("nothing is left behind"), 1, "{}", agent.log());
 }
 
@@ -48,32 +66,24 @@ fn sigterm_wakes_a_long_wait_for_one_more_try() {
 }
 
 #[test]
-fn sigterm_without_a_server_ends_too_and_what_waits_is_delivered_by_the_next_agent() {
-    let server = FakeServer::start(accepted);
+fn sigterm_without_a_server_ends_too_and_all_that_was_read_is_delivered_by_the_next_agent() {
+    let server = FakeServer::start(|_| Reply { headers: "Retry-After: 3600\r\n", ..reply(503, "") });
     let home = Home::enrolled_at(&server);
     let address = server.address();
-    drop(server);
-    let mut agent = home.run("1s", &[]);
+    let mut agent = home.run("1h", &DEBUG);
     agent.wait_until_said("push failed");
+    // Readings that are in no batch yet.
+    std::thread::sleep(Duration::from_secs(3));
     agent.terminate();
     assert_eq!(agent.wait().code(), Some(0));
     assert_eq!(agent.said("wait for the next start"), 1, "{}", agent.log());
+    let first = server.received()[0].0.push().stream;
+    drop(server);
+    let taken = taken(&agent);
+    assert!(taken.len() > 1, "{}", agent.log());
     let server = FakeServer::start_at(address, |request| strict(request, now()));
-    let _agent = home.run("1h", &[]);
-    let received = server.wait_until(|received| streams(received).len() == 2);
-    assert_eq!(received[0].0.push().stream, streams(&received)[0], "what is fresh goes first");
-}
-
-/// The streams that were acknowledged, in the order in which they came first.
-fn streams(received: &[(Request, Reply)]) -> Vec<StreamId> {
-    let mut streams = Vec::new();
-    for (request, _) in received.iter().filter(|(_, reply)| reply.status == 202) {
-        let stream = request.push().stream;
-        if !streams.contains(&stream) {
-            streams.push(stream);
-        }
-    }
-    streams
+    let _agent = home.run("1s", &[]);
+    server.wait_until(|received| delivered(received, first) == taken);
 }
 
 #[test]
