@@ -222,7 +222,7 @@ pub mod tests {
             (away("b"), Link::Away, 0, None, Some("b")),
             (delivered(), Link::Up, 2, Some(2), None),
             (delivered(), Link::Up, 2, Some(3), None),
-            (Verdict::TooLarge { why: "c".into() }, Link::Up, 2, Some(3), None),
+            (Verdict::TooLarge { why: "c".into(), is_ours: true }, Link::Up, 2, Some(3), None),
             (Verdict::Unauthorized { why: "d".into() }, Link::Unauthorized, 5, Some(3), Some("d")),
         ];
         for ((verdict, link, since, taken, why), now) in steps.into_iter().zip(0..) {

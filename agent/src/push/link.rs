@@ -54,7 +54,7 @@ impl Link {
                     format!("the server refused a batch for good, it is set aside in rejected/: {why}");
                 (State::Rejecting, (Level::Error, line))
             }
-            Verdict::TooLarge { why } => {
+            Verdict::TooLarge { why, .. } => {
                 return Some((Level::Debug, format!("a batch is sent in halves: {why}")));
             }
             Verdict::UnknownSection { why } => {

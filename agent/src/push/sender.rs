@@ -17,7 +17,7 @@ use crate::{
     spool::{Spool, Waiting, rejected},
 };
 use edgewatch_shared::wire::{Facts, PushReply, push::DictionaryId};
-use log::{debug, error, info, log, warn};
+use log::{debug, error, info, log};
 use std::{
     collections::VecDeque,
     path::PathBuf,
@@ -84,6 +84,8 @@ pub struct State {
     catch_up_ms: i64,
     /// Whether the server is one that does not know records, and gets none.
     is_bare: bool,
+    /// Whether it was said that what is refused cannot be set aside.
+    cannot_set_aside: bool,
 }
 
 /// What to do after a step.
@@ -176,10 +178,15 @@ impl Sender {
             }
         };
         let (verdict, clock_stepped) = self.push(&body);
+        let is_one_reading = waiting.batch.readings.first == waiting.batch.readings.last;
         let verdict = match verdict {
-            // Nothing is left that could be left out.
+            Verdict::TooLarge { why, is_ours: true } if is_one_reading => Verdict::Rejected { why },
+            Verdict::TooLarge { why, is_ours: false } if is_one_reading => {
+                Verdict::Retry { why, retry_after_s: None }
+            }
+            // Nothing is left that could be left out: it waits for a newer server.
             Verdict::UnknownSection { why } if self.state.is_bare || waiting.batch.processes.is_none() => {
-                Verdict::Rejected { why }
+                Verdict::Retry { why, retry_after_s: None }
             }
             verdict => verdict,
         };
@@ -208,13 +215,8 @@ impl Sender {
                 self.state.is_bare = true;
                 return Next::Step;
             }
-            Verdict::Rejected { .. } => self.set_aside(waiting),
-            Verdict::TooLarge { why } => {
-                if !self.spool.cut(waiting) {
-                    warn!("a batch of one reading is too large, it is set aside: {why}");
-                    self.set_aside(waiting);
-                }
-            }
+            Verdict::Rejected { .. } => return self.set_aside(waiting),
+            Verdict::TooLarge { .. } => _ = self.spool.cut(waiting),
             Verdict::Retry { retry_after_s, .. } => {
                 self.spool.may_be_stored(waiting);
                 return self.retry(retry_after_s);
@@ -282,10 +284,9 @@ impl Sender {
         }
     }
 
-    /// Keeps a batch that will never be taken as a file, with all that is needed to send it by hand.
-    fn set_aside(&self, waiting: &Waiting) {
-        self.counters.rejected_batches.count();
-        let list = self.spool.list(waiting).ok().flatten();
+    /// Keeps a batch that will never be taken as a file, with all that is needed to send it by hand. Where there is no room
+    /// for it, it waits where it is.
+    fn set_aside(&mut self, waiting: &Waiting) -> Next {
         let readings = waiting.batch.readings;
         let name = format!(
             "{:013}-{:016x}-{}-{}.batch",
@@ -294,17 +295,26 @@ impl Sender {
             readings.first,
             readings.last
         );
-        let kept = self.body(waiting, None, list.as_ref()).map_err(|fault| fault.to_string());
-        let kept = kept.and_then(|body| {
+        let list = self.spool.list(waiting).map_err(|error| error.to_string());
+        let body =
+            list.and_then(|list| self.body(waiting, None, list.as_ref()).map_err(|fault| fault.to_string()));
+        let kept = body.and_then(|body| {
             rejected::keep(&self.rejected_dir, &name, &body).map_err(|error| error.to_string())
         });
         match kept {
             Ok(path) => debug!("it is kept as {}", path.display()),
             Err(fault) => {
-                error!("a batch that was refused cannot be kept in {}: {fault}", self.rejected_dir.display())
+                if !std::mem::replace(&mut self.state.cannot_set_aside, true) {
+                    let dir = self.rejected_dir.display();
+                    error!("a batch that was refused stays in the spool, {dir} cannot be written: {fault}");
+                }
+                return self.retry(None);
             }
         }
+        self.counters.rejected_batches.count();
         self.spool.settle(waiting);
+        (self.state.failed, self.state.cannot_set_aside) = (0, false);
+        Next::Step
     }
 
     fn give_up(&self, waiting: &Waiting, fault: &dyn std::fmt::Display) {

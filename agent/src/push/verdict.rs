@@ -8,6 +8,8 @@ use edgewatch_shared::{
 
 /// Characters of an answer that is not ours which are repeated in a message.
 const EXCERPT_CHARS: usize = 100;
+/// The same of our server's own words. Reason: they say what to do, and end with it.
+const MESSAGE_CHARS: usize = 500;
 
 /// What becomes of the batch.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,10 +40,12 @@ pub enum Verdict {
     },
     /// Too much at once: in halves it may pass.
     TooLarge {
-        /// What the server said.
+        /// What was said.
         why: String,
+        /// Whether our server said it, not somebody on the way.
+        is_ours: bool,
     },
-    /// It will never be taken.
+    /// Our server will never take it.
     Rejected {
         /// What the server said.
         why: String,
@@ -71,11 +75,26 @@ pub fn judge(answer: &Answer) -> Judged {
         }
         (409, Some(ErrorCode::UnknownDictionary)) => Verdict::UnknownList { why },
         (415, Some(ErrorCode::UnsupportedSection)) => Verdict::UnknownSection { why },
-        (413, _) | (400..=499, Some(ErrorCode::TooManySamples)) => Verdict::TooLarge { why },
-        (400..=499, _) if !matches!(answer.status, 408 | 429) => Verdict::Rejected { why },
+        (413, _) | (400..=499, Some(ErrorCode::TooManySamples)) => {
+            Verdict::TooLarge { why, is_ours: code.is_some() }
+        }
+        (400..=499, Some(code)) if is_about_the_batch(code) => Verdict::Rejected { why },
+        (400..=499, _) if !matches!(answer.status, 408 | 429) => {
+            let whose = match code {
+                Some(_) => "the server says so of the request, not of what is in it: is the URL right?",
+                None => "no Edgewatch server says so: look at the URL, and at who is on the way",
+            };
+            Verdict::Retry { why: format!("{why} ({whose})"), retry_after_s: answer.retry_after_s }
+        }
         _ => Verdict::Retry { why, retry_after_s: answer.retry_after_s },
     };
     Judged { verdict, server }
+}
+
+/// Whether a refusal is about what is in the batch, and so will be the same tomorrow and by whatever way.
+fn is_about_the_batch(code: ErrorCode) -> bool {
+    use ErrorCode as C;
+    matches!(code, C::MalformedBody | C::EmptyBatch | C::InvalidBatch | C::IdentityConflict | C::SeriesLimit)
 }
 
 fn judge_success(answer: &Answer) -> Judged {
@@ -87,7 +106,7 @@ fn judge_success(answer: &Answer) -> Judged {
                 why: format!(
                     "HTTP {} without an acknowledgement, is this an Edgewatch server? {}",
                     answer.status,
-                    excerpt(&answer.body)
+                    one_line(&String::from_utf8_lossy(&answer.body), EXCERPT_CHARS)
                 ),
                 retry_after_s: answer.retry_after_s,
             },
@@ -99,18 +118,21 @@ fn judge_success(answer: &Answer) -> Judged {
 pub fn refusal(answer: &Answer) -> (Option<ErrorBody>, String) {
     match serde_json::from_slice::<ErrorBody>(&answer.body) {
         Ok(body) => {
-            let why = format!("{}: {}", body.error.code.as_str(), body.error.message);
+            let message = one_line(&body.error.message, MESSAGE_CHARS);
+            let why = format!("{}: {message}", body.error.code.as_str());
             (Some(body), why)
         }
-        Err(_) => (None, format!("HTTP {}: {}", answer.status, excerpt(&answer.body))),
+        Err(_) => {
+            let excerpt = one_line(&String::from_utf8_lossy(&answer.body), EXCERPT_CHARS);
+            (None, format!("HTTP {}: {excerpt}", answer.status))
+        }
     }
 }
 
-/// The beginning of an answer that is not in our format, on one line.
-fn excerpt(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body);
+/// The beginning of somebody else's text, on one line and without what moves a terminal's cursor.
+fn one_line(text: &str, chars_max: usize) -> String {
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    words.chars().filter(|c| !c.is_control()).take(EXCERPT_CHARS).collect()
+    words.chars().filter(|c| !c.is_control()).take(chars_max).collect()
 }
 
 #[cfg(test)]
@@ -121,7 +143,7 @@ mod tests {
         Answer { status, retry_after_s: Some(7), body: body.as_bytes().to_vec() }
     }
 
-    /// The name of the verdict on a status, with and without an error body of ours.
+    /// The name of the verdict on an answer.
     fn verdict(status: u16, body: &str) -> &'static str {
         match judge(&answer(status, body)).verdict {
             Verdict::Delivered(_) => "delivered",
@@ -135,21 +157,25 @@ mod tests {
     }
 
     #[test]
-    fn each_status_has_its_verdict() {
+    fn a_status_by_anybody_has_its_verdict_and_refuses_nothing_for_good() {
         for (status, expected) in [
             (199, "retry"),
             (301, "retry"),
             (307, "retry"),
-            (400, "rejected"),
+            (400, "retry"),
             (401, "unauthorized"),
             (403, "unauthorized"),
-            (404, "rejected"),
+            (404, "retry"),
+            (405, "retry"),
+            (407, "retry"),
             (408, "retry"),
-            (409, "rejected"),
+            (409, "retry"),
             (413, "too large"),
-            (415, "rejected"),
+            (415, "retry"),
+            (421, "retry"),
+            (422, "retry"),
             (429, "retry"),
-            (499, "rejected"),
+            (499, "retry"),
             (500, "retry"),
             (503, "retry"),
             (599, "retry"),
@@ -169,11 +195,46 @@ mod tests {
             (409, "identity_conflict", "rejected"),
             (400, "invalid_batch", "rejected"),
             (415, "unsupported_section", "unknown section"),
-            (415, "unsupported_encoding", "rejected"),
+            (400, "malformed_body", "rejected"),
+            (400, "empty_batch", "rejected"),
+            (422, "series_limit", "rejected"),
+            (413, "body_too_large", "too large"),
+            // About the request, not about the batch.
+            (404, "not_found", "retry"),
+            (405, "method_not_allowed", "retry"),
+            (414, "url_too_long", "retry"),
+            (415, "unsupported_encoding", "retry"),
+            (400, "a_code_of_tomorrow", "retry"),
             (503, "unknown_host", "retry"),
         ] {
             assert_eq!(verdict(status, &body(code)), expected, "{code}");
         }
+    }
+
+    #[test]
+    fn what_is_kept_in_spite_of_a_refusal_says_whose_it_is() {
+        for (body, whose) in [
+            ("<html>", "HTTP 404: <html> (no Edgewatch server says so"),
+            (
+                r#"{"error":{"code":"not_found","message":"m"}}"#,
+                "not_found: m (the server says so of the request",
+            ),
+        ] {
+            let Verdict::Retry { why, .. } = judge(&answer(404, body)).verdict else { panic!("{body}") };
+            assert!(why.starts_with(whose), "{why}");
+        }
+        for (body, by_us) in [("", false), (r#"{"error":{"code":"body_too_large","message":"m"}}"#, true)] {
+            let verdict = judge(&answer(413, body)).verdict;
+            assert!(matches!(verdict, Verdict::TooLarge { is_ours, .. } if is_ours == by_us), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_message_of_the_server_comes_on_one_line_and_moves_no_cursor() {
+        let body =
+            format!(r#"{{"error":{{"code":"internal","message":"a\n\u001b[2J{}"}}}}"#, "é".repeat(600));
+        let (_, why) = refusal(&answer(500, &body));
+        assert_eq!(why, format!("internal: a [2J{}", "é".repeat(MESSAGE_CHARS - 5)));
     }
 
     #[test]

@@ -36,6 +36,9 @@ fn what_fails_for_now_is_sent_again_as_it_was_and_delivered_once() {
         [retry_after, reply(408, "")],
         // Neither a success that acknowledges nothing nor a redirect is a delivery.
         [reply(200, "<html>hello</html>"), reply(301, "")],
+        // Somebody on the way refuses, or a server refuses the way: the batch is not to blame.
+        [reply(404, "<html>"), refusal(404, ErrorCode::NotFound, None)],
+        [reply(413, ""), reply(400, "")],
     ] {
         let server = FakeServer::start(first(failures));
         let home = Home::enrolled_at(&server);
@@ -160,13 +163,18 @@ fn a_batch_that_is_too_large_goes_in_halves_that_keep_their_numbers() {
 
 #[test]
 fn a_reading_that_is_too_large_by_itself_is_set_aside_and_counted() {
-    let server = FakeServer::start(first([reply(413, "")]));
+    let server = FakeServer::start(first([refusal(413, ErrorCode::BodyTooLarge, None)]));
     let home = Home::enrolled_at(&server);
     let agent = home.run("1s", &[]);
     let received = server.wait_until(|received| acknowledged(received).iter().any(counts_a_rejected_batch));
     assert_eq!(received[0].0.push().readings, ReadingRange { first: 1, last: 1 });
     assert!(received[1].0.push().readings.first > 1);
-    assert_eq!(agent.said("a batch of one reading is too large"), 1, "{}", agent.log());
+    assert_eq!(
+        agent.said("refused a batch for good, it is set aside in rejected/: body_too_large"),
+        1,
+        "{}",
+        agent.log()
+    );
 }
 
 /// Whether the agent tells of a batch that was refused for good.

@@ -55,6 +55,7 @@ impl Disk for CountingDisk {
 struct Desk {
     sender: Sender,
     spool: Arc<Spool>,
+    counters: Arc<Counters>,
     disk: Arc<CountingDisk>,
     next: u64,
 }
@@ -83,7 +84,7 @@ impl Desk {
             spool: Arc::clone(&spool),
             schedule: Arc::new(Schedule::new(PUSH_INTERVAL_MS)),
             clock,
-            counters,
+            counters: Arc::clone(&counters),
             untold: Arc::default(),
             post: Box::new(move |_, body| {
                 let mut decompressor = zstd::bulk::Decompressor::new().unwrap();
@@ -95,7 +96,7 @@ impl Desk {
             rejected_dir: dir.join("rejected"),
             state: State::default(),
         };
-        Self { sender, spool, disk, next: 1 }
+        Self { sender, spool, counters, disk, next: 1 }
     }
 
     /// Freezes a batch of so many readings.
@@ -107,6 +108,14 @@ impl Desk {
 
 fn freeze(spool: &Spool, first: u64, readings: u64) {
     spool.freeze(batch(STREAM, first..=first + readings - 1), &Arc::new(list())).unwrap();
+}
+
+fn answer(status: u16, body: &str) -> Result<Answer, NoAnswer> {
+    Ok(Answer { status, retry_after_s: None, body: body.as_bytes().to_vec() })
+}
+
+fn refusal(status: u16, code: &str) -> Result<Answer, NoAnswer> {
+    answer(status, &format!(r#"{{"error":{{"code":"{code}","message":"m"}}}}"#))
 }
 
 #[test]
@@ -134,4 +143,34 @@ fn whoever_is_told_to_stop_waits_for_what_is_frozen_last_and_for_the_disk() {
     spool.close();
     ended.recv().unwrap();
     assert_eq!((*disk.synced.lock().unwrap(), spool.stats().batches), (written, 2));
+}
+
+#[test]
+fn what_is_refused_waits_where_it_is_until_it_can_be_set_aside() {
+    let dir = TempDir::new().unwrap();
+    let mut desk = Desk::new(dir.path(), |_| refusal(400, "invalid_batch"));
+    let rejected = dir.path().join("rejected");
+    std::fs::write(&rejected, "a file where the folder should be").unwrap();
+    desk.freeze(1);
+    for _ in 0..2 {
+        assert!(matches!(desk.sender.step(), Next::Pause(_)));
+        assert_eq!((desk.spool.stats().batches, desk.counters.rejected_batches.get()), (1, 0));
+    }
+    std::fs::remove_file(&rejected).unwrap();
+    assert_eq!(desk.sender.step(), Next::Step);
+    assert_eq!((desk.spool.stats().batches, desk.counters.rejected_batches.get()), (0, 1));
+    assert_eq!(std::fs::read_dir(&rejected).unwrap().count(), 1);
+}
+
+#[test]
+fn a_refusal_by_somebody_on_the_way_costs_no_batch() {
+    let dir = TempDir::new().unwrap();
+    let mut answers =
+        [answer(413, "<html>"), answer(404, ""), refusal(405, "method_not_allowed")].into_iter();
+    let mut desk = Desk::new(dir.path(), move |_| answers.next().unwrap());
+    desk.freeze(1);
+    for _ in 0..3 {
+        assert!(matches!(desk.sender.step(), Next::Pause(_)));
+        assert_eq!((desk.spool.stats().batches, desk.counters.rejected_batches.get()), (1, 0));
+    }
 }
