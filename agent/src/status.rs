@@ -187,6 +187,7 @@ pub mod tests {
     //! What is noted, and when that is well.
 
     use super::*;
+    use crate::push::verdict::Fate;
     use edgewatch_shared::wire::PushReply;
 
     const NOW: TimestampMs = TimestampMs(1_795_248_000_000);
@@ -216,7 +217,8 @@ pub mod tests {
     #[test]
     fn a_change_has_its_time_and_a_push_that_is_taken_its_own() {
         let mut pushes = Pushes::default();
-        let away = |why: &str| Verdict::Retry { why: why.to_owned(), retry_after_s: None };
+        let away =
+            |why: &str| Verdict::Retry { why: why.to_owned(), retry_after_s: None, fate: Fate::Unknown };
         let steps = [
             (away("a"), Link::Away, 0, None, Some("a")),
             (away("b"), Link::Away, 0, None, Some("b")),

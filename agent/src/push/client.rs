@@ -2,9 +2,12 @@
 
 use super::transport::{Transport, explained};
 use crate::server_url::ServerUrl;
-use std::{io::Read, time::Duration};
+use std::{
+    io::{self, Read},
+    time::Duration,
+};
 use ureq::{
-    Agent, Body,
+    Agent, Body, SendBody,
     config::AutoHeaderValue,
     http::{HeaderMap, Response, header},
 };
@@ -22,8 +25,13 @@ const IDLE_S_MAX: u64 = 90;
 
 /// No answer: the network, TLS or time is at fault.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct NoAnswer(String);
+#[error("{why}")]
+pub struct NoAnswer {
+    /// What happened.
+    pub why: String,
+    /// Whether any of the body may have left this host.
+    pub has_left: bool,
+}
 
 /// An answer, whatever it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,19 +87,27 @@ impl Client {
             .agent
             .post(self.url.join(path))
             .header(header::AUTHORIZATION, format!("Bearer {bearer}"))
-            .header(header::CONTENT_TYPE, media_type);
-        self.answer(request.send(body))
+            .header(header::CONTENT_TYPE, media_type)
+            .header(header::CONTENT_LENGTH, body.len());
+        let mut body = Watched { body, has_left: false };
+        let result = request.send(SendBody::from_reader(&mut body));
+        self.answer(result, body.has_left)
     }
 
     /// Asks for a page that needs no token.
     pub fn get(&self, path: &str) -> Result<Answer, NoAnswer> {
-        self.answer(self.agent.get(self.url.join(path)).call())
+        self.answer(self.agent.get(self.url.join(path)).call(), false)
     }
 
-    fn answer(&self, result: Result<Response<Body>, ureq::Error>) -> Result<Answer, NoAnswer> {
+    fn answer(
+        &self,
+        result: Result<Response<Body>, ureq::Error>,
+        has_left: bool,
+    ) -> Result<Answer, NoAnswer> {
         let mut response = result.map_err(|error| {
             let through = self.proxy.as_ref().map(|proxy| format!(" (through the proxy {proxy})"));
-            NoAnswer(format!("{}{}", explained(&error), through.unwrap_or_default()))
+            let why = format!("{}{}", explained(&error), through.unwrap_or_default());
+            NoAnswer { why, has_left }
         })?;
         let mut body = Vec::new();
         response
@@ -99,9 +115,22 @@ impl Client {
             .as_reader()
             .take(ANSWER_BYTES_MAX)
             .read_to_end(&mut body)
-            .map_err(|error| NoAnswer(error.to_string()))?;
+            .map_err(|error| NoAnswer { why: error.to_string(), has_left })?;
         let retry_after_s = retry_after_s(response.headers());
         Ok(Answer { status: response.status().as_u16(), retry_after_s, body })
+    }
+}
+
+/// A body that knows whether it was asked for: nobody asks before there is a connection and the request's head is sent.
+struct Watched<'a> {
+    body: &'a [u8],
+    has_left: bool,
+}
+
+impl Read for Watched<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.has_left = true;
+        self.body.read(buffer)
     }
 }
 

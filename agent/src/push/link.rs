@@ -72,6 +72,7 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::push::verdict::Fate;
     use edgewatch_shared::{TimestampMs, wire::PushReply};
 
     const HOUR_MS: i64 = UNAUTHORIZED_SAID_EVERY_MS;
@@ -87,7 +88,7 @@ mod tests {
     }
 
     fn retry() -> Verdict {
-        Verdict::Retry { why: "no route".into(), retry_after_s: None }
+        Verdict::Retry { why: "no route".into(), retry_after_s: None, fate: Fate::Unknown }
     }
 
     fn unauthorized() -> Verdict {

@@ -5,7 +5,7 @@ use super::{
     client::{Answer, NoAnswer},
     identity::Identity,
     link::Link,
-    verdict::{Judged, Verdict, judge},
+    verdict::{Fate, Judged, Verdict, judge},
 };
 use crate::{
     backoff::retry_ms,
@@ -182,11 +182,11 @@ impl Sender {
         let verdict = match verdict {
             Verdict::TooLarge { why, is_ours: true } if is_one_reading => Verdict::Rejected { why },
             Verdict::TooLarge { why, is_ours: false } if is_one_reading => {
-                Verdict::Retry { why, retry_after_s: None }
+                Verdict::Retry { why, retry_after_s: None, fate: Fate::NotStored }
             }
             // Nothing is left that could be left out: it waits for a newer server.
             Verdict::UnknownSection { why } if self.state.is_bare || waiting.batch.processes.is_none() => {
-                Verdict::Retry { why, retry_after_s: None }
+                Verdict::Retry { why, retry_after_s: None, fate: Fate::NotStored }
             }
             verdict => verdict,
         };
@@ -217,8 +217,10 @@ impl Sender {
             }
             Verdict::Rejected { .. } => return self.set_aside(waiting),
             Verdict::TooLarge { .. } => _ = self.spool.cut(waiting),
-            Verdict::Retry { retry_after_s, .. } => {
-                self.spool.may_be_stored(waiting);
+            Verdict::Retry { retry_after_s, fate, .. } => {
+                if fate != Fate::NotStored {
+                    self.spool.may_be_stored(waiting);
+                }
                 return self.retry(retry_after_s);
             }
             // The same bytes will be welcome once the host is: nothing of them was stored.
@@ -247,10 +249,7 @@ impl Sender {
         let sent_ms = self.clock.running_ms();
         let answer = match (self.post)(&bearer, body) {
             Ok(answer) => answer,
-            Err(no_answer) => {
-                let verdict = Verdict::Retry { why: no_answer.to_string(), retry_after_s: None };
-                return (verdict, false);
-            }
+            Err(no_answer) => return (Verdict::from(&no_answer), false),
         };
         let received_ms = self.clock.running_ms();
         let Judged { verdict, server } = judge(&answer);

@@ -1,6 +1,6 @@
 //! What a server's answer to a push means for the batch.
 
-use super::client::Answer;
+use super::client::{Answer, NoAnswer};
 use edgewatch_shared::{
     ErrorCode, TimestampMs,
     wire::{ErrorBody, PushReply},
@@ -22,6 +22,8 @@ pub enum Verdict {
         why: String,
         /// How long the server asked to wait.
         retry_after_s: Option<u64>,
+        /// What may have become of the batch.
+        fate: Fate,
     },
     /// The fault is in who we are, not in what we send: the batch is kept until somebody mends it.
     Unauthorized {
@@ -52,6 +54,24 @@ pub enum Verdict {
     },
 }
 
+/// What may have become of a batch that nobody acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Nothing of it is stored: it never left, or was refused.
+    NotStored,
+    /// It may be stored.
+    Unknown,
+    /// The same, and it may be this batch that the server fails at.
+    Suspect,
+}
+
+impl From<&NoAnswer> for Verdict {
+    fn from(no_answer: &NoAnswer) -> Self {
+        let fate = if no_answer.has_left { Fate::Unknown } else { Fate::NotStored };
+        Self::Retry { why: no_answer.to_string(), retry_after_s: None, fate }
+    }
+}
+
 /// The verdict, and the server's clock where the answer tells it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judged {
@@ -69,6 +89,7 @@ pub fn judge(answer: &Answer) -> Judged {
     let (body, why) = refusal(answer);
     let server = body.as_ref().and_then(|body| body.server_ms);
     let code = body.map(|body| body.error.code);
+    let retry_after_s = answer.retry_after_s;
     let verdict = match (answer.status, code) {
         (401 | 403, _) | (400..=499, Some(ErrorCode::UnknownHost | ErrorCode::RevokedHost)) => {
             Verdict::Unauthorized { why }
@@ -84,9 +105,14 @@ pub fn judge(answer: &Answer) -> Judged {
                 Some(_) => "the server says so of the request, not of what is in it: is the URL right?",
                 None => "no Edgewatch server says so: look at the URL, and at who is on the way",
             };
-            Verdict::Retry { why: format!("{why} ({whose})"), retry_after_s: answer.retry_after_s }
+            Verdict::Retry { why: format!("{why} ({whose})"), retry_after_s, fate: Fate::NotStored }
         }
-        _ => Verdict::Retry { why, retry_after_s: answer.retry_after_s },
+        (300..=399 | 429, _) => Verdict::Retry { why, retry_after_s, fate: Fate::NotStored },
+        // With any other code it says that it is not well.
+        (500..=599, None | Some(ErrorCode::Internal)) => {
+            Verdict::Retry { why, retry_after_s, fate: Fate::Suspect }
+        }
+        _ => Verdict::Retry { why, retry_after_s, fate: Fate::Unknown },
     };
     Judged { verdict, server }
 }
@@ -109,6 +135,7 @@ fn judge_success(answer: &Answer) -> Judged {
                     one_line(&String::from_utf8_lossy(&answer.body), EXCERPT_CHARS)
                 ),
                 retry_after_s: answer.retry_after_s,
+                fate: Fate::Unknown,
             },
         },
     }
@@ -212,6 +239,25 @@ mod tests {
     }
 
     #[test]
+    fn what_may_be_stored_and_what_may_be_the_batchs_fault_is_told_apart() {
+        let body = |code: &str| format!(r#"{{"error":{{"code":"{code}","message":"m"}}}}"#);
+        for (status, body, expected) in [
+            (200, "<html>".to_owned(), Fate::Unknown),
+            (302, String::new(), Fate::NotStored),
+            (404, String::new(), Fate::NotStored),
+            (408, String::new(), Fate::Unknown),
+            (429, String::new(), Fate::NotStored),
+            (500, body("internal"), Fate::Suspect),
+            (502, "<html>".to_owned(), Fate::Suspect),
+            (503, body("overloaded"), Fate::Unknown),
+            (503, body("shard_unavailable"), Fate::Unknown),
+        ] {
+            let Verdict::Retry { fate, .. } = judge(&answer(status, &body)).verdict else { panic!("{body}") };
+            assert_eq!(fate, expected, "{status} {body}");
+        }
+    }
+
+    #[test]
     fn what_is_kept_in_spite_of_a_refusal_says_whose_it_is() {
         for (body, whose) in [
             ("<html>", "HTTP 404: <html> (no Edgewatch server says so"),
@@ -254,7 +300,7 @@ mod tests {
         assert_eq!(judged.server, Some(TimestampMs(9)));
         let why = "expired_token: the token has expired".to_owned();
         assert_eq!(judged.verdict, Verdict::Unauthorized { why });
-        let Verdict::Retry { why, retry_after_s } =
+        let Verdict::Retry { why, retry_after_s, .. } =
             judge(&answer(503, "down\r\n\u{1b}[2J for\n now")).verdict
         else {
             panic!("not retried");

@@ -175,6 +175,23 @@ fn a_wrong_clock_is_corrected_and_what_it_stamped_moves_with_it() {
 }
 
 #[test]
+fn what_never_left_a_host_whose_clock_is_wrong_moves_with_the_clock_too() {
+    const YEARS_MS: i64 = 10 * 365 * 86_400_000;
+    let server_now = || now().plus_ms(YEARS_MS);
+    let server = FakeServer::start(accepted);
+    let home = Home::enrolled_at(&server);
+    let address = server.address();
+    drop(server);
+    let agent = home.run("1s", &[]);
+    agent.wait_until_said("push failed");
+    // It refuses what is stamped outside its window.
+    let server = FakeServer::start_at(address, move |request| strict(request, server_now()));
+    let received = server.wait_until(|received| acknowledged(received).len() >= 2);
+    let pushes = received.iter().filter(|(_, reply)| reply.status == 202).map(|(request, _)| request.push());
+    assert!(pushes.map(|push| push.readings.first).any(|first| first == 1), "{}", agent.log());
+}
+
+#[test]
 fn the_log_has_a_line_for_a_change_and_none_for_a_push() {
     let server = FakeServer::start(|request| strict(request, now()));
     let home = Home::enrolled_at(&server);

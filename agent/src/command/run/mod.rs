@@ -15,7 +15,7 @@ use crate::{
         client::Client,
         identity::Identity,
         sender::{PATH, Post, Sender, State},
-        verdict::{Verdict, judge},
+        verdict::judge,
     },
     recorder::{self, Collect, Recorder},
     schedule::{FLUSH_MS_MAX, Schedule},
@@ -214,7 +214,7 @@ fn posting(mut client: Client, shared: &Shared, signals: &Signals) -> io::Result
         let answer = live.post(&mut client, |client| client.post(PATH, bearer, MEDIA_TYPE, body));
         let verdict = match &answer {
             Ok(answer) => judge(answer).verdict,
-            Err(why) => Verdict::Retry { why: why.to_string(), retry_after_s: None },
+            Err(no_answer) => no_answer.into(),
         };
         board.note(&verdict, os_clock::wall());
         waker.wake();
