@@ -16,7 +16,10 @@ use crate::{
     schedule::{FLUSH_MS_MAX, Schedule},
     spool::{Spool, Waiting, rejected},
 };
-use edgewatch_shared::wire::{Facts, PushReply, push::DictionaryId};
+use edgewatch_shared::wire::{
+    Facts, PushReply,
+    push::{DictionaryId, StreamId},
+};
 use log::{debug, error, info, log};
 use std::{
     collections::VecDeque,
@@ -42,6 +45,9 @@ const AWAY_PACE_MS: u64 = 10_000;
 const SYNC_EVERY_MS: u64 = 10_000;
 /// Series lists that the server is believed to have. Reason: the past and the present have one each, now and then two.
 const KNOWN_LISTS: usize = 8;
+/// How often the server may fail at a batch of the past while it takes others. Reason: ten minutes at the usual pace, and
+/// whatever fails by chance does not fail ten times in a row.
+const FAILURES_MAX: u32 = 10;
 /// The longest wait for a batch; then it is waited on.
 const IDLE_MS_MAX: i64 = 3_600_000;
 
@@ -82,6 +88,11 @@ pub struct State {
     known_lists: VecDeque<DictionaryId>,
     /// When the next batch of the past may be sent.
     catch_up_ms: i64,
+    /// Whether a fresh batch was the last to be taken: where fresh ones never end, the past has its turns.
+    is_turn_of_the_past: bool,
+    /// The batch of the past that the server failed at last while it took others, by its stream and first reading, and how
+    /// often it did.
+    suspect: Option<(StreamId, u64, u32)>,
     /// Whether the server is one that does not know records, and gets none.
     is_bare: bool,
     /// Whether it was said that what is refused cannot be set aside.
@@ -148,12 +159,11 @@ impl Sender {
     pub fn step(&mut self) -> Next {
         let (frozen, is_closed) = (self.spool.frozen(), self.spool.is_closed());
         let to_catch_up_ms = self.state.catch_up_ms.saturating_sub(self.clock.running_ms());
-        let waiting = self.spool.fresh().or_else(|| match is_closed {
-            // What is on the disk waits there for the next start.
-            true => self.spool.oldest_in_memory(),
-            false if to_catch_up_ms <= 0 => self.spool.backlog(),
-            false => None,
-        });
+        // What is on the disk waits there for the next start.
+        let past = || if !is_closed && to_catch_up_ms <= 0 { self.spool.backlog() } else { None };
+        let in_memory = || if is_closed { self.spool.oldest_in_memory() } else { None };
+        let turn = if self.state.is_turn_of_the_past { past() } else { None };
+        let waiting = turn.or_else(|| self.spool.fresh()).or_else(past).or_else(in_memory);
         match waiting {
             Some(waiting) => self.send(&waiting),
             None if is_closed => Next::End,
@@ -187,6 +197,10 @@ impl Sender {
             // Nothing is left that could be left out: it waits for a newer server.
             Verdict::UnknownSection { why } if self.state.is_bare || waiting.batch.processes.is_none() => {
                 Verdict::Retry { why, retry_after_s: None, fate: Fate::NotStored }
+            }
+            Verdict::Retry { why, fate: Fate::Suspect, .. } if self.is_hopeless(waiting) => {
+                let why = format!("{FAILURES_MAX} times it took others and failed at this one: {why}");
+                Verdict::Rejected { why }
             }
             verdict => verdict,
         };
@@ -277,6 +291,7 @@ impl Sender {
             self.untold.told(&facts);
         }
         self.spool.settle(waiting);
+        self.state.is_turn_of_the_past = waiting.is_fresh;
         // The slot that is told to whoever catches up is none for the next fresh push.
         if waiting.is_fresh {
             self.schedule.follow(reply.next_push_ms, self.clock.running_ms());
@@ -316,6 +331,18 @@ impl Sender {
         Next::Step
     }
 
+    /// Whether the server has failed at this batch too often while it took others: then it is the batch.
+    fn is_hopeless(&mut self, waiting: &Waiting) -> bool {
+        if waiting.is_fresh || self.state.failed > 0 {
+            return false;
+        }
+        let (stream, first) = (waiting.batch.stream, waiting.batch.readings.first);
+        let before = self.state.suspect.filter(|(of, from, _)| (*of, *from) == (stream, first));
+        let failures = before.map_or(1, |(.., failures)| failures.saturating_add(1));
+        self.state.suspect = Some((stream, first, failures));
+        failures >= FAILURES_MAX
+    }
+
     fn give_up(&self, waiting: &Waiting, fault: &dyn std::fmt::Display) {
         error!("a batch cannot be sent, it is dropped: {fault}");
         self.counters.damaged_batches.count();
@@ -328,6 +355,7 @@ impl Sender {
         let rest_ms = retry_after_s.unwrap_or_default().saturating_mul(1_000).max(AWAY_PACE_MS);
         self.schedule.rest(rest_ms, self.clock.running_ms());
         self.state.failed = self.state.failed.saturating_add(1);
+        self.state.is_turn_of_the_past = false;
         Next::Pause(retry_ms(self.state.failed, (self.random)(), retry_after_s))
     }
 

@@ -9,7 +9,7 @@ use crate::{
 use edgewatch_shared::{
     TimestampMs,
     limits::{BODY_DECOMPRESSED_BYTES_MAX, DAY_MS, PUSH_INTERVAL_MS},
-    wire::push::{self, PushFrame, StreamId},
+    wire::push::{self, PushFrame},
 };
 use std::{
     cell::Cell,
@@ -30,6 +30,10 @@ thread_local! {
 /// The clock of these tests: it stands still, until a test moves it.
 fn running_ms() -> i64 {
     RUNNING_MS.get()
+}
+
+fn pass(ms: i64) {
+    RUNNING_MS.set(running_ms() + ms);
 }
 
 /// A disk that tells how many batches were written before it was waited for last.
@@ -114,6 +118,10 @@ fn answer(status: u16, body: &str) -> Result<Answer, NoAnswer> {
     Ok(Answer { status, retry_after_s: None, body: body.as_bytes().to_vec() })
 }
 
+fn taken() -> Result<Answer, NoAnswer> {
+    answer(202, r#"{"ingested":1,"duplicate":0,"refused":0,"next_push_ms":60000,"server_ms":0}"#)
+}
+
 fn refusal(status: u16, code: &str) -> Result<Answer, NoAnswer> {
     answer(status, &format!(r#"{{"error":{{"code":"{code}","message":"m"}}}}"#))
 }
@@ -173,4 +181,78 @@ fn a_refusal_by_somebody_on_the_way_costs_no_batch() {
         assert!(matches!(desk.sender.step(), Next::Pause(_)));
         assert_eq!((desk.spool.stats().batches, desk.counters.rejected_batches.get()), (1, 0));
     }
+}
+
+/// The first readings of the pushes that came, in order.
+type Came = Arc<Mutex<Vec<u64>>>;
+
+/// A desk with seven batches of the past, of one reading each, and a server that answers so.
+fn with_a_past(
+    dir: &Path,
+    mut told: impl FnMut(u64) -> Result<Answer, NoAnswer> + Send + 'static,
+) -> (Desk, Came) {
+    let came = Came::default();
+    let coming = Arc::clone(&came);
+    let mut desk = Desk::new(dir, move |push| {
+        coming.lock().unwrap().push(push.readings.first);
+        told(push.readings.first)
+    });
+    (0..7).for_each(|_| desk.freeze(1));
+    (desk, came)
+}
+
+/// A fresh batch is frozen, and all is sent that goes at once: as many times, a minute apart.
+fn minutes(desk: &mut Desk, count: usize) {
+    for _ in 0..count {
+        desk.freeze(1);
+        while desk.sender.step() == Next::Step {}
+        pass(60_000);
+    }
+}
+
+#[test]
+fn a_batch_that_the_server_always_fails_at_is_set_aside_and_the_others_go_on() {
+    let dir = TempDir::new().unwrap();
+    let (mut desk, came) =
+        with_a_past(dir.path(), |first| if first == 1 { answer(500, "") } else { taken() });
+    minutes(&mut desk, FAILURES_MAX as usize - 1);
+    assert_eq!((desk.counters.rejected_batches.get(), desk.spool.stats().batches), (0, 7));
+    minutes(&mut desk, 1);
+    assert_eq!((desk.counters.rejected_batches.get(), desk.spool.stats().batches), (1, 6));
+    assert_eq!(std::fs::read_dir(dir.path().join("rejected")).unwrap().count(), 1);
+    minutes(&mut desk, 7);
+    assert_eq!((desk.counters.rejected_batches.get(), desk.spool.stats().batches), (1, 0));
+    assert_eq!(came.lock().unwrap().iter().filter(|first| **first == 1).count(), FAILURES_MAX as usize);
+}
+
+#[test]
+fn a_server_that_fails_at_everything_or_is_not_well_costs_no_batch() {
+    let faults: [fn(u64) -> Result<Answer, NoAnswer>; 3] = [
+        |_| answer(500, ""),
+        |first| if first < 7 { refusal(503, "overloaded") } else { taken() },
+        |first| if first < 7 { Err(NoAnswer { why: "reset".into(), has_left: true }) } else { taken() },
+    ];
+    for fault in faults {
+        let dir = TempDir::new().unwrap();
+        let (mut desk, _) = with_a_past(dir.path(), fault);
+        minutes(&mut desk, 3 * FAILURES_MAX as usize);
+        assert_eq!((desk.counters.rejected_batches.get(), desk.counters.dropped_batches.get()), (0, 0));
+        assert!(desk.spool.stats().batches >= 6);
+    }
+}
+
+#[test]
+fn the_past_has_its_turn_where_there_is_always_a_fresh_batch() {
+    let dir = TempDir::new().unwrap();
+    let (mut desk, came) = with_a_past(dir.path(), |_| taken());
+    for _ in 0..14 {
+        // A push takes longer than a pace.
+        desk.freeze(1);
+        assert_eq!(desk.sender.step(), Next::Step);
+        pass(6_250);
+    }
+    let came = came.lock().unwrap();
+    assert_eq!(came[0], 8, "what is fresh goes first");
+    let past: Vec<u64> = came.iter().copied().filter(|first| *first < 8).collect();
+    assert_eq!(past, [1, 2, 3, 4, 5, 6, 7], "{came:?}");
 }
