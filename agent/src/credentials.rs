@@ -106,7 +106,7 @@ impl Prepared {
             .and_then(|()| self.file.sync_all())
             .map_err(at(&self.temporary))?;
         // Whoever enrols as root enrols for the agent's user, whose the directory is.
-        platform::give_to_owner_of(&self.state_dir, &self.temporary).map_err(at(&self.temporary))?;
+        platform::give_to_owner_of(&self.state_dir, &self.file).map_err(at(&self.temporary))?;
         fs::rename(&self.temporary, &path).map_err(at(&path))?;
         // The rename itself is durable once the directory is.
         platform::sync_dir(&self.state_dir).map_err(at(&self.state_dir))?;

@@ -2,6 +2,7 @@
 
 use crate::status::Process;
 use rustix::{
+    fs::OFlags,
     io::Errno,
     process::{Pid, test_kill_process},
     time::{ClockId, Timespec, clock_gettime},
@@ -9,7 +10,7 @@ use rustix::{
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown},
     path::Path,
 };
 
@@ -19,6 +20,9 @@ use std::{
 const RUNNING: ClockId = ClockId::Boottime;
 #[cfg(not(target_os = "linux"))]
 const RUNNING: ClockId = ClockId::Monotonic;
+
+/// A link is an error.
+const NEVER_LINKED: i32 = OFlags::NOFOLLOW.bits().cast_signed();
 
 /// Milliseconds on the clock that only runs forward.
 pub fn running_ms() -> i64 {
@@ -49,9 +53,25 @@ pub fn create_private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Opens an empty file (0600) to write to.
+/// Makes an empty file (0600) to write to, in the place of what is there, and never where a link leads: root writes into
+/// directories of others.
 pub fn create_private_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => OpenOptions::new().write(true).create_new(true).mode(0o600).open(path),
+    }
+}
+
+/// Opens a file (0600) to read and to write, and makes it if there is none; never where a link leads.
+pub fn open_private_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    options.custom_flags(NEVER_LINKED).open(path)
+}
+
+/// Opens a file or a directory to read, never where a link leads.
+pub fn open_itself(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(NEVER_LINKED).open(path)
 }
 
 /// A process that runs; `None` if none has this number.
@@ -72,12 +92,12 @@ fn start_ticks(stat: &str) -> Option<u64> {
 }
 
 /// Has root's file belong to whom the directory belongs to; anybody else's files are their own.
-pub fn give_to_owner_of(dir: &Path, file: &Path) -> io::Result<()> {
+pub fn give_to_owner_of(dir: &Path, file: &File) -> io::Result<()> {
     if !is_root() {
         return Ok(());
     }
     let owner = fs::metadata(dir)?;
-    chown(file, Some(owner.uid()), Some(owner.gid()))
+    fchown(file, Some(owner.uid()), Some(owner.gid()))
 }
 
 /// Makes what was renamed into a directory durable.
@@ -88,6 +108,24 @@ pub fn sync_dir(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_private_file_is_made_where_it_is_asked_for_and_never_where_a_link_leads() {
+        let dir = tempfile::tempdir().unwrap();
+        let [victim, path] = ["victim", "private"].map(|name| dir.path().join(name));
+        fs::write(&victim, "kept").unwrap();
+        std::os::unix::fs::symlink(&victim, &path).unwrap();
+        for _ in 0..2 {
+            io::Write::write_all(&mut create_private_file(&path).unwrap(), b"new").unwrap();
+            let made = fs::symlink_metadata(&path).unwrap();
+            assert_eq!((made.is_file(), made.mode() & 0o777, made.len()), (true, 0o600, 3));
+        }
+        assert_eq!(fs::read(&victim).unwrap(), b"kept");
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&victim, &link).unwrap();
+        assert!(open_private_file(&link).is_err() && open_itself(&link).is_err());
+        assert!(open_private_file(&path).is_ok() && open_itself(dir.path()).is_ok());
+    }
 
     #[test]
     fn a_process_is_told_by_its_start_whatever_it_is_called() {

@@ -13,14 +13,14 @@ pub trait Disk: Send + Sync {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         if !path.is_dir() {
             platform::create_private_dir(path)?;
-            give_to_owner(path);
+            let _given = platform::open_itself(path).map(|dir| give_to_owner(path, &dir));
         }
         Ok(())
     }
 
     /// Makes a new file, for its owner only.
     fn create(&self, path: &Path) -> io::Result<File> {
-        platform::create_private_file(path).inspect(|_| give_to_owner(path))
+        platform::create_private_file(path).inspect(|file| give_to_owner(path, file))
     }
 
     /// Opens a file to read.
@@ -65,9 +65,9 @@ pub trait Disk: Send + Sync {
 }
 
 /// What root makes, who may only be looking into something, is for the service to use whose folder it is in.
-pub fn give_to_owner(path: &Path) {
+pub fn give_to_owner(path: &Path, file: &File) {
     // Where it cannot be given away, it serves root.
-    let _given = path.parent().map(|dir| platform::give_to_owner_of(dir, path));
+    let _given = path.parent().map(|dir| platform::give_to_owner_of(dir, file));
 }
 
 /// The operating system's.

@@ -1,9 +1,10 @@
 //! One spool, one agent: a lock that ends with its process, however that ends.
 
 use super::{OpenError, disk, of_file};
+use crate::platform;
 use log::warn;
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, TryLockError},
     io::{self, Write},
     path::Path,
 };
@@ -47,9 +48,8 @@ impl Lock {
 
 /// A disk that can only be read has a lock all the same, if it ever had one.
 fn open(path: &Path) -> io::Result<File> {
-    let writable = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
-    disk::give_to_owner(path);
-    writable.or_else(|error| File::open(path).map_err(|_| error))
+    let writable = platform::open_private_file(path).inspect(|file| disk::give_to_owner(path, file));
+    writable.or_else(|error| platform::open_itself(path).map_err(|_| error))
 }
 
 /// Who asks why it may not start wants to know who did.
