@@ -2,6 +2,7 @@
 
 use crate::os_clock;
 use log::{LevelFilter, Log, Metadata, Record};
+use std::io::{self, Write};
 
 /// Prints what this crate says. Libraries stay silent: their words are about their own business.
 struct Stderr;
@@ -19,7 +20,9 @@ impl Log for Stderr {
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             let time = os_clock::wall().to_rfc3339();
-            eprintln!("{time} {} {}", record.level().as_str().to_lowercase(), record.args());
+            let level = record.level().as_str().to_lowercase();
+            // A journal that is gone or full is no reason to end.
+            let _written = writeln!(io::stderr().lock(), "{time} {level} {}", record.args());
         }
     }
 

@@ -1,6 +1,6 @@
 //! `enroll`: trades an enrolment token for an id and a key of the host's own.
 
-use super::{CommandError, arguments::EnrollArguments, client};
+use super::{CommandError, arguments::EnrollArguments, check::say, client};
 use crate::{
     credentials::{Credentials, Prepared},
     facts,
@@ -50,13 +50,13 @@ pub fn enroll(settings: &Settings, arguments: EnrollArguments) -> Result<(), Com
         }
     };
     let path = prepared.keep(&credentials)?;
-    println!(
+    say(&format!(
         "enrolled as {} ({}) at {}; credentials: {}",
         credentials.name,
         credentials.host_id,
         credentials.url,
         path.display()
-    );
+    ));
     Ok(())
 }
 

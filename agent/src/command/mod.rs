@@ -28,7 +28,13 @@ use crate::{
     update::UpdateError,
 };
 use arguments::{Arguments, Command, UsageError};
-use std::{collections::BTreeMap, ffi::OsString, io, path::Path, process::ExitCode};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    io::{self, Write},
+    path::Path,
+    process::ExitCode,
+};
 
 /// Exit code of whoever was called wrongly or is configured wrongly.
 const MISUSED: u8 = 2;
@@ -101,7 +107,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match arguments::parse(arguments).map_err(CommandError::from).and_then(obey) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("edgewatch-agent: {error}");
+            complain(&error);
             match error {
                 CommandError::Usage(_) | CommandError::Settings(_) | CommandError::Transport(_) => {
                     ExitCode::from(MISUSED)
@@ -112,10 +118,15 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// Says on standard error what went wrong. Who does not listen need not hear it.
+fn complain(error: &CommandError) {
+    let _heard = writeln!(io::stderr().lock(), "edgewatch-agent: {error}");
+}
+
 fn obey(arguments: Arguments) -> Result<ExitCode, CommandError> {
     match arguments.command {
-        Command::Help => println!("{}", help::text()),
-        Command::Version => println!("{}", help::version()),
+        Command::Help => check::say(&help::text()),
+        Command::Version => check::say(help::version()),
         Command::Run => run::run(&load(&arguments.flags)?, &arguments.flags)?,
         Command::Check { stub: false } => return check::check(&load(&arguments.flags)?),
         Command::Check { stub: true } => return stub::stub(&load(&arguments.flags)?),
@@ -143,7 +154,7 @@ fn load(flags: &BTreeMap<&'static str, String>) -> Result<Settings, CommandError
 /// The settings as far as `status` needs them: a faulty file is said and passed over, since the agent may well run on.
 fn load_for_status(flags: &BTreeMap<&'static str, String>) -> Result<Settings, CommandError> {
     load(flags).or_else(|error| {
-        eprintln!("edgewatch-agent: {error}");
+        complain(&error);
         let (settings, _) = read_settings_from(flags, &|_| Ok(Some(String::new())))?;
         Ok(settings)
     })

@@ -1,6 +1,6 @@
 //! `update`: a newer release takes this program's place, if it is signed. `update --check` only looks for one.
 
-use super::{CommandError, arguments::UpdateArguments};
+use super::{CommandError, arguments::UpdateArguments, check::say};
 use crate::{
     settings::Settings,
     update::{Outcome, Update},
@@ -21,7 +21,7 @@ pub fn update(settings: &Settings, arguments: UpdateArguments) -> Result<ExitCod
             (format!("updated to {version}; restart the agent to run it"), ExitCode::SUCCESS)
         }
     };
-    println!("{line}");
+    say(&line);
     Ok(code)
 }
 

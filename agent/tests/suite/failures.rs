@@ -184,12 +184,10 @@ fn counts_a_rejected_batch(body: &MetricsBody) -> bool {
 }
 
 #[test]
-fn a_redirect_takes_the_token_nowhere() {
-    let other = FakeServer::start(accepted);
-    let location: &'static str = format!("Location: {}/api/v1/push\r\n", other.url()).leak();
-    let server = FakeServer::start(move |_| Reply { headers: location, ..reply(303, "") });
+fn a_log_that_cannot_be_written_ends_nothing() {
+    let server = FakeServer::start(first([reply(500, "")]));
     let home = Home::enrolled_at(&server);
-    let _agent = home.run("1s", &[]);
-    server.wait_for(2);
-    assert_eq!(other.received().len(), 0);
+    let full = ["sh", "-c", r#"exec "$0" "$@" 2>/dev/full"#];
+    let _agent = home.run_under(&full, "1s", &[]);
+    server.wait_for(3);
 }

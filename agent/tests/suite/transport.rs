@@ -173,7 +173,7 @@ fn a_redirect_carries_nothing_elsewhere() {
     let elsewhere = FakeServer::start(taken);
     let location: &'static str =
         Box::leak(format!("Location: {}{PUSH}\r\n", elsewhere.url()).into_boxed_str());
-    for status in [301, 302, 307, 308] {
+    for status in [301, 302, 303, 307, 308] {
         let server = FakeServer::start(move |_| Reply { headers: location, ..reply(status, "") });
         let home = Home::enrolled_at(&server);
         let agent = home.run("1s", &[]);
