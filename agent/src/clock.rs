@@ -37,14 +37,14 @@ pub fn corrected_offset_ms(offset_ms: i64, exchange: Exchange) -> i64 {
 pub struct Clock {
     running_ms: fn() -> i64,
     offset_ms: AtomicI64,
-    is_heard: AtomicBool,
+    is_confirmed: AtomicBool,
 }
 
 impl Clock {
     /// A clock that runs with `running_ms` (milliseconds since whenever, never back) and says `wall` now.
     pub fn new(running_ms: fn() -> i64, wall: TimestampMs) -> Self {
         let offset_ms = AtomicI64::new(wall.0.saturating_sub(running_ms()));
-        Self { running_ms, offset_ms, is_heard: AtomicBool::new(false) }
+        Self { running_ms, offset_ms, is_confirmed: AtomicBool::new(false) }
     }
 
     /// Milliseconds on the clock that only runs forward: for waiting, and for [`Exchange`].
@@ -59,12 +59,19 @@ impl Clock {
 
     /// The corrected time.
     pub fn now(&self) -> TimestampMs {
-        TimestampMs(self.running_ms().saturating_add(self.offset_ms()))
+        self.reading().0
     }
 
-    /// Whether a server has told its time since the start. Until then the host's own clock is all there is.
-    pub fn is_heard(&self) -> bool {
-        self.is_heard.load(Ordering::Relaxed)
+    /// Whether the last reply agreed with this clock: with the host's own, or with what a reply before had set it to. One
+    /// reply alone may be wrong, and what is thrown away for its age does not come back.
+    pub fn is_confirmed(&self) -> bool {
+        self.is_confirmed.load(Ordering::Relaxed)
+    }
+
+    /// The corrected time and the offset that it was told by, which belong together whatever a reply sets meanwhile.
+    pub fn reading(&self) -> (TimestampMs, i64) {
+        let offset_ms = self.offset_ms();
+        (TimestampMs(self.running_ms().saturating_add(offset_ms)), offset_ms)
     }
 
     /// Learns from a reply; returns by how many ms the clock was set forward (or back, if negative).
@@ -72,8 +79,9 @@ impl Clock {
         let before = self.offset_ms();
         let after = corrected_offset_ms(before, exchange);
         self.offset_ms.store(after, Ordering::Relaxed);
-        self.is_heard.store(true, Ordering::Relaxed);
-        after.saturating_sub(before)
+        let step_ms = after.saturating_sub(before);
+        self.is_confirmed.store(step_ms.saturating_abs() < STEP_MS, Ordering::Relaxed);
+        step_ms
     }
 }
 
@@ -109,11 +117,25 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_wrong_says_the_servers_time_after_one_reply() {
+    fn a_clock_that_was_wrong_says_the_servers_time_after_one_reply_and_is_sure_of_it_after_two() {
         let clock = Clock::new(|| 1_000, TimestampMs(50_000));
-        assert_eq!((clock.now(), clock.is_heard()), (TimestampMs(50_000), false));
-        assert_eq!(clock.correct(exchange(1_000, 1_000, 3_650_000)), 3_600_000);
-        assert_eq!((clock.now(), clock.is_heard()), (TimestampMs(3_650_000), true));
-        assert_eq!(clock.correct(exchange(1_000, 1_000, 3_650_000)), 0);
+        assert_eq!((clock.reading(), clock.is_confirmed()), ((TimestampMs(50_000), 49_000), false));
+        for (server, step_ms, is_confirmed) in [
+            (3_650_000, 3_600_000, false),
+            (3_650_000, 0, true),
+            (3_650_999, 999, true),
+            (50_000, -3_600_999, false),
+            (50_000, 0, true),
+        ] {
+            assert_eq!(clock.correct(exchange(1_000, 1_000, server)), step_ms);
+            assert_eq!((clock.now(), clock.is_confirmed()), (TimestampMs(server), is_confirmed));
+        }
+    }
+
+    #[test]
+    fn a_host_that_knows_the_time_is_confirmed_by_one_reply() {
+        let clock = Clock::new(|| 1_000, TimestampMs(50_000));
+        clock.correct(exchange(1_000, 1_000, 50_999));
+        assert!(clock.is_confirmed());
     }
 }

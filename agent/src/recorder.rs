@@ -111,12 +111,14 @@ impl Recorder {
 
     /// Reads the host at its tick.
     pub fn collect(&mut self, tick: TimestampMs) {
-        let time = stamp(self.clock.now(), tick, self.interval_ms());
+        // A reply may set the clock meanwhile.
+        let (now, offset_ms) = self.clock.reading();
+        let time = stamp(now, tick, self.interval_ms());
         let readings = (self.collect)();
         if !self.pending.has_room_for(&readings) {
             self.freeze();
         }
-        self.pending.add(readings, time, self.clock.offset_ms());
+        self.pending.add(readings, time, offset_ms);
     }
 
     /// Freezes what is pending if a push is due.
@@ -136,11 +138,11 @@ impl Recorder {
     fn freeze(&mut self) {
         self.schedule.push_made(self.clock.running_ms());
         self.look_at_facts();
-        let (now, running_ms) = (self.clock.now(), self.clock.running_ms());
+        let ((now, offset_ms), running_ms) = (self.clock.reading(), self.clock.running_ms());
         let records = self.records.as_mut().filter(|_| !self.pending.is_empty());
         let processes = records.and_then(|records| records.record(now, running_ms));
         let host = self.host_in_body.as_deref();
-        let Some((batch, list)) = self.pending.freeze(host, self.clock.offset_ms()) else { return };
+        let Some((batch, list)) = self.pending.freeze(host, offset_ms) else { return };
         let readings = batch.readings;
         match self.spool.freeze(batch.with_processes(processes), list) {
             Ok(()) => {
@@ -164,5 +166,53 @@ impl Recorder {
             self.state.facts_gathered_ms = Some(now_ms);
             self.untold.are((self.gather_facts)());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        clock::Exchange,
+        counters::Counters,
+        spool::{Limits, Setup, WhenFull, disk::OsDisk},
+    };
+    use edgewatch_shared::wire::push::StreamId;
+
+    #[test]
+    fn a_reading_during_which_the_clock_is_set_moves_with_it() {
+        const SERVER: TimestampMs = TimestampMs(3_610_000);
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(Clock::new(|| 10_000, TimestampMs(10_000)));
+        let stream = StreamId(1);
+        let setup = Setup {
+            dir: dir.path().join("spool"),
+            limits: Limits { bytes_max: 1 << 20, age_ms_max: HOUR_MS, when_full: WhenFull::DropNewest },
+            stream,
+            clock: Arc::clone(&clock),
+            counters: Arc::new(Counters::default()),
+            disk: Arc::new(OsDisk),
+        };
+        let spool = Arc::new(Spool::open(setup).unwrap());
+        let told = Arc::clone(&clock);
+        let mut recorder = Recorder {
+            collect: Box::new(move || {
+                told.correct(Exchange { sent_ms: 10_000, received_ms: 10_000, server: SERVER });
+                vec![Reading::plain("load_1m", 0.5)]
+            }),
+            records: None,
+            gather_facts: Facts::default,
+            untold: Arc::default(),
+            host_in_body: None,
+            interval_ms: Arc::new(1_000.into()),
+            clock,
+            schedule: Arc::new(Schedule::new(60_000)),
+            spool: Arc::clone(&spool),
+            pending: Pending::new(stream),
+            state: State::default(),
+        };
+        recorder.collect(TimestampMs(10_000));
+        assert_eq!(recorder.freeze_if_due(), Due::Frozen);
+        assert_eq!(spool.fresh().unwrap().batch.newest, SERVER);
     }
 }

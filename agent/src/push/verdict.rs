@@ -5,6 +5,7 @@ use edgewatch_shared::{
     ErrorCode, TimestampMs,
     wire::{ErrorBody, PushReply},
 };
+use std::ops::RangeInclusive;
 
 /// Characters of an answer that is not ours which are repeated in a message.
 const EXCERPT_CHARS: usize = 100;
@@ -81,11 +82,18 @@ pub struct Judged {
     pub server: Option<TimestampMs>,
 }
 
+/// What a server's clock may say, from 2025 to 2075. Reason: what lies beyond is a fault, and all stamps would follow it.
+const PLAUSIBLE: RangeInclusive<TimestampMs> =
+    TimestampMs(1_735_689_600_000)..=TimestampMs(3_313_526_400_000);
+
 /// Judges an answer. Only a reply that can be read acknowledges a batch: a page that says 200 is not our server.
 pub fn judge(answer: &Answer) -> Judged {
-    if (200..300).contains(&answer.status) {
-        return judge_success(answer);
-    }
+    let judged =
+        if (200..300).contains(&answer.status) { judge_success(answer) } else { judge_refusal(answer) };
+    Judged { server: judged.server.filter(|server| PLAUSIBLE.contains(server)), ..judged }
+}
+
+fn judge_refusal(answer: &Answer) -> Judged {
     let (body, why) = refusal(answer);
     let server = body.as_ref().and_then(|body| body.server_ms);
     let code = body.map(|body| body.error.code);
@@ -285,19 +293,41 @@ mod tests {
 
     #[test]
     fn an_acknowledgement_that_cannot_be_read_is_none() {
-        let reply = r#"{"ingested":1,"refused":0,"next_push_ms":60000,"server_ms":5}"#;
+        let reply = r#"{"ingested":1,"refused":0,"next_push_ms":60000,"server_ms":1795248000000}"#;
         assert_eq!(verdict(202, reply), "delivered");
-        assert_eq!(judge(&answer(202, reply)).server, Some(TimestampMs(5)));
+        assert_eq!(judge(&answer(202, reply)).server, Some(TimestampMs(1_795_248_000_000)));
         for bad in ["", "{}", "<html>welcome</html>", r#"{"ingested":1}"#] {
             assert_eq!(verdict(200, bad), "retry", "{bad}");
         }
     }
 
     #[test]
+    fn a_clock_that_no_server_can_have_is_not_believed_and_the_rest_of_the_answer_is() {
+        let (first, last) = (PLAUSIBLE.start().0, PLAUSIBLE.end().0);
+        for (server_ms, is_believed) in [
+            (i64::MIN, false),
+            (0, false),
+            (first - 1, false),
+            (first, true),
+            (last, true),
+            (last + 1, false),
+            (i64::MAX, false),
+        ] {
+            let reply = format!(r#"{{"ingested":1,"refused":0,"next_push_ms":1,"server_ms":{server_ms}}}"#);
+            let judged = judge(&answer(202, &reply));
+            assert_eq!(judged.server.is_some(), is_believed, "{server_ms}");
+            assert!(matches!(judged.verdict, Verdict::Delivered(_)), "{server_ms}");
+            let refusal =
+                format!(r#"{{"error":{{"code":"expired_token","message":"m"}},"server_ms":{server_ms}}}"#);
+            assert_eq!(judge(&answer(401, &refusal)).server.is_some(), is_believed, "{server_ms}");
+        }
+    }
+
+    #[test]
     fn a_refusal_tells_code_message_clock_and_pause() {
-        let body = r#"{"error":{"code":"expired_token","message":"the token has expired"},"server_ms":9}"#;
+        let body = r#"{"error":{"code":"expired_token","message":"the token has expired"},"server_ms":1795248000000}"#;
         let judged = judge(&answer(401, body));
-        assert_eq!(judged.server, Some(TimestampMs(9)));
+        assert_eq!(judged.server, Some(TimestampMs(1_795_248_000_000)));
         let why = "expired_token: the token has expired".to_owned();
         assert_eq!(judged.verdict, Verdict::Unauthorized { why });
         let Verdict::Retry { why, retry_after_s, .. } =

@@ -283,10 +283,10 @@ impl State {
         }
     }
 
-    /// Drops what is older than it may be. Only a clock that a server has set can tell.
+    /// Drops what is older than it may be. Only a clock that a server has confirmed can tell.
     fn drop_old(&mut self) {
         let now_ms = self.clock.running_ms();
-        if now_ms < self.look_for_old_ms || !self.clock.is_heard() {
+        if now_ms < self.look_for_old_ms || !self.clock.is_confirmed() {
             return;
         }
         let mut dropped = 0u64;
