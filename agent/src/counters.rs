@@ -10,7 +10,12 @@ pub struct Counter(AtomicU64);
 impl Counter {
     /// One more.
     pub fn count(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.add(1);
+    }
+
+    /// So many more.
+    pub fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
     }
 
     /// How many so far.
@@ -30,6 +35,8 @@ pub struct Counters {
     pub push_failures: Counter,
     /// Batches the server refused for good.
     pub rejected_batches: Counter,
+    /// Samples the server refused of batches that it took.
+    pub refused_samples: Counter,
     collector_failures: [Counter; NOUNS.len()],
 }
 

@@ -11,6 +11,7 @@ pub const DESCRIBED: &[&str] = &[
     "agent_dropped_batches_total",
     "agent_push_failures_total",
     "agent_queue_batches",
+    "agent_refused_samples_total",
     "agent_rejected_batches_total",
     "agent_resident_bytes",
     "agent_spool_damaged_total",
@@ -33,6 +34,8 @@ pub struct ItselfReading {
     pub push_failures: u64,
     /// Batches the server refused for good.
     pub rejected_batches: u64,
+    /// Samples the server refused of batches that it took.
+    pub refused_samples: u64,
     /// Failures by collector.
     pub collector_failures: Vec<(&'static str, u64)>,
 }
@@ -59,6 +62,7 @@ impl Itself {
             damaged_batches: self.counters.damaged_batches.get(),
             push_failures: self.counters.push_failures.get(),
             rejected_batches: self.counters.rejected_batches.get(),
+            refused_samples: self.counters.refused_samples.get(),
             collector_failures: self.counters.collector_failures().collect(),
         }
     }
@@ -73,7 +77,7 @@ impl Collector for Itself {
     }
 }
 
-/// The samples of a reading. A collector or a spool that never failed has none: a dozen zeros would be a tenth of all series.
+/// The samples of a reading. A collector or a spool that never failed, and a server that never refused, have none: a dozen zeros would be a tenth of all series.
 pub fn samples(reading: &ItselfReading) -> Vec<Reading> {
     let mut samples = vec![
         Reading::plain("agent_queue_batches", reading.queue_batches as f64),
@@ -81,9 +85,12 @@ pub fn samples(reading: &ItselfReading) -> Vec<Reading> {
         Reading::plain("agent_push_failures_total", reading.push_failures as f64),
         Reading::plain("agent_rejected_batches_total", reading.rejected_batches as f64),
     ];
-    if reading.damaged_batches > 0 {
-        samples.push(Reading::plain("agent_spool_damaged_total", reading.damaged_batches as f64));
-    }
+    let seldom = [
+        ("agent_refused_samples_total", reading.refused_samples),
+        ("agent_spool_damaged_total", reading.damaged_batches),
+    ];
+    let seldom = seldom.into_iter().filter(|(_, count)| *count > 0);
+    samples.extend(seldom.map(|(name, count)| Reading::plain(name, count as f64)));
     let resident = |bytes| Reading::plain("agent_resident_bytes", bytes as f64);
     let cpu = |seconds| Reading::plain("agent_cpu_seconds_total", seconds);
     samples.extend(reading.cpu_s.map(cpu));
@@ -109,6 +116,7 @@ mod tests {
             damaged_batches: 8,
             push_failures: 5,
             rejected_batches: 6,
+            refused_samples: 9,
             collector_failures: vec![("cpu", 7), ("disk", 0)],
         };
         let failures =
@@ -120,6 +128,7 @@ mod tests {
                 Reading::plain("agent_dropped_batches_total", 4.0),
                 Reading::plain("agent_push_failures_total", 5.0),
                 Reading::plain("agent_rejected_batches_total", 6.0),
+                Reading::plain("agent_refused_samples_total", 9.0),
                 Reading::plain("agent_spool_damaged_total", 8.0),
                 Reading::plain("agent_cpu_seconds_total", 0.25),
                 Reading::plain("agent_resident_bytes", 4_096.0),

@@ -20,7 +20,7 @@ use edgewatch_shared::wire::{
     Facts, PushReply,
     push::{DictionaryId, StreamId},
 };
-use log::{debug, error, info, log};
+use log::{debug, error, info, log, warn};
 use std::{
     collections::VecDeque,
     path::PathBuf,
@@ -95,6 +95,8 @@ pub struct State {
     suspect: Option<(StreamId, u64, u32)>,
     /// Whether the server is one that does not know records, and gets none.
     is_bare: bool,
+    /// Whether some samples of the last batch that was taken were refused.
+    is_refused: bool,
     /// Whether it was said that what is refused cannot be set aside.
     cannot_set_aside: bool,
 }
@@ -277,10 +279,15 @@ impl Sender {
     }
 
     fn delivered(&mut self, waiting: &Waiting, facts: Option<Facts>, reply: &PushReply) {
-        debug!(
-            "pushed {} samples; {} were there before, {} refused by their time",
-            reply.ingested, reply.duplicate, reply.refused
-        );
+        let PushReply { ingested, duplicate, refused, .. } = *reply;
+        debug!("pushed {ingested} samples; {duplicate} were there before, {refused} were refused");
+        self.counters.refused_samples.add(refused);
+        if refused > 0 && !self.state.is_refused {
+            warn!(
+                "the server refuses samples, {refused} of this batch, for their time or for want of room for their series"
+            );
+        }
+        self.state.is_refused = refused > 0;
         let known_lists = &mut self.state.known_lists;
         known_lists.retain(|known| *known != waiting.batch.list);
         known_lists.push_back(waiting.batch.list);

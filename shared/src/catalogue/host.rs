@@ -19,6 +19,11 @@ pub const CATALOGUE: &[Metric] = &[
     ),
     counter("agent_push_failures_total", "", "Pushes that failed and were tried again."),
     gauge("agent_queue_batches", "", "Batches waiting in the spool."),
+    counter(
+        "agent_refused_samples_total",
+        "",
+        "Samples the server refused of batches it took, for their time or for want of room for their series; absent until there are any.",
+    ),
     counter("agent_rejected_batches_total", "", "Batches the server refused for good."),
     gauge("agent_resident_bytes", "B", "Resident memory of the agent.").like("process_resident_memory_bytes"),
     counter(

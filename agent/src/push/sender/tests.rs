@@ -256,3 +256,18 @@ fn the_past_has_its_turn_where_there_is_always_a_fresh_batch() {
     let past: Vec<u64> = came.iter().copied().filter(|first| *first < 8).collect();
     assert_eq!(past, [1, 2, 3, 4, 5, 6, 7], "{came:?}");
 }
+
+#[test]
+fn samples_that_are_refused_of_a_batch_that_is_taken_are_counted() {
+    let dir = TempDir::new().unwrap();
+    let mut refused = [2, 0, 3].into_iter();
+    let mut desk = Desk::new(dir.path(), move |_| {
+        let refused = refused.next().unwrap();
+        answer(202, &format!(r#"{{"ingested":1,"refused":{refused},"next_push_ms":60000,"server_ms":0}}"#))
+    });
+    for expected in [2, 2, 5] {
+        desk.freeze(1);
+        assert_eq!(desk.sender.step(), Next::Step);
+        assert_eq!((desk.counters.refused_samples.get(), desk.spool.stats().batches), (expected, 0));
+    }
+}
