@@ -76,6 +76,11 @@ impl Schedule {
         self.changed.notify_all();
     }
 
+    /// How often the settings were set anew.
+    pub fn nudges(&self) -> u64 {
+        self.lock().nudges
+    }
+
     /// Milliseconds between pushes as of now.
     pub fn pace_ms(&self) -> i64 {
         self.lock().pace_ms

@@ -57,6 +57,9 @@ pub fn enroll(settings: &Settings, arguments: EnrollArguments) -> Result<(), Com
         credentials.url,
         path.display()
     ));
+    if arguments.force {
+        say("an agent that runs goes on as who it was; restart it: systemctl restart edgewatch-agent");
+    }
     Ok(())
 }
 

@@ -34,6 +34,11 @@ impl Untold {
         state.is_told |= state.facts.as_ref() == Some(facts);
     }
 
+    /// There may be another server, which knows nothing.
+    pub fn forget(&self) {
+        self.lock().is_told = false;
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Every change is a single assignment.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -57,6 +62,9 @@ mod tests {
         untold.are(of(2));
         // What the server has just been told is old.
         untold.told(&of(1));
+        assert_eq!(untold.get(), Some(of(2)));
+        untold.told(&of(2));
+        untold.forget();
         assert_eq!(untold.get(), Some(of(2)));
     }
 }

@@ -7,7 +7,7 @@ use edgewatch_shared::{
 };
 
 /// What a push proves itself with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
     /// An enrolled host: it signs a token for every push, and the token says which host it is.
     Enrolled {

@@ -16,9 +16,12 @@ use crate::{
     schedule::{FLUSH_MS_MAX, Schedule},
     spool::{Spool, Waiting, rejected},
 };
-use edgewatch_shared::wire::{
-    Facts, PushReply,
-    push::{DictionaryId, StreamId},
+use edgewatch_shared::{
+    limits::DAY_MS,
+    wire::{
+        Facts, PushReply,
+        push::{DictionaryId, StreamId},
+    },
 };
 use log::{debug, error, info, log, warn};
 use std::{
@@ -48,6 +51,9 @@ const KNOWN_LISTS: usize = 8;
 /// How often the server may fail at a batch of the past while it takes others. Reason: ten minutes at the usual pace, and
 /// whatever fails by chance does not fail ten times in a row.
 const FAILURES_MAX: u32 = 10;
+/// Milliseconds for which a server that does not know records gets none. Reason: it may be a new one the next day, or have
+/// been the old one of two while they were changed.
+const BARE_MS: i64 = DAY_MS;
 /// The longest wait for a batch; then it is waited on.
 const IDLE_MS_MAX: i64 = 3_600_000;
 
@@ -93,8 +99,10 @@ pub struct State {
     /// The batch of the past that the server failed at last while it took others, by its stream and first reading, and how
     /// often it did.
     suspect: Option<(StreamId, u64, u32)>,
-    /// Whether the server is one that does not know records, and gets none.
-    is_bare: bool,
+    /// Since when the server is one that does not know records, and gets none.
+    bare_since_ms: Option<i64>,
+    /// How often the settings were set anew when this was last looked at.
+    nudges: u64,
     /// Whether some samples of the last batch that was taken were refused.
     is_refused: bool,
     /// Whether it was said that what is refused cannot be set aside.
@@ -159,6 +167,13 @@ impl Sender {
 
     /// Sends one batch, if one is to be sent now.
     pub fn step(&mut self) -> Next {
+        let nudges = self.schedule.nudges();
+        if std::mem::replace(&mut self.state.nudges, nudges) != nudges {
+            // Settings that are new may name another server.
+            self.state.bare_since_ms = None;
+            self.state.known_lists.clear();
+            self.untold.forget();
+        }
         let (frozen, is_closed) = (self.spool.frozen(), self.spool.is_closed());
         let to_catch_up_ms = self.state.catch_up_ms.saturating_sub(self.clock.running_ms());
         // What is on the disk waits there for the next start.
@@ -197,7 +212,7 @@ impl Sender {
                 Verdict::Retry { why, retry_after_s: None, fate: Fate::NotStored }
             }
             // Nothing is left that could be left out: it waits for a newer server.
-            Verdict::UnknownSection { why } if self.state.is_bare || waiting.batch.processes.is_none() => {
+            Verdict::UnknownSection { why } if self.is_bare() || waiting.batch.processes.is_none() => {
                 Verdict::Retry { why, retry_after_s: None, fate: Fate::NotStored }
             }
             Verdict::Retry { why, fate: Fate::Suspect, .. } if self.is_hopeless(waiting) => {
@@ -228,7 +243,7 @@ impl Sender {
                 self.give_up(waiting, &format!("its series list cannot be read, and {why}"));
             }
             Verdict::UnknownSection { .. } => {
-                self.state.is_bare = true;
+                self.state.bare_since_ms = Some(self.clock.running_ms());
                 return Next::Step;
             }
             Verdict::Rejected { .. } => return self.set_aside(waiting),
@@ -255,8 +270,13 @@ impl Sender {
         // A host that enrolled since is known by its token.
         let host = self.identity.host_in_body();
         let host = host.map(|now| waiting.batch.host.as_deref().unwrap_or(now));
-        let is_bare = self.state.is_bare;
-        waiting.batch.body(Told { floor: self.spool.floor(waiting), host, facts, list, is_bare })
+        let (floor, is_bare) = (self.spool.floor(waiting), self.is_bare());
+        waiting.batch.body(Told { floor, host, facts, list, is_bare })
+    }
+
+    fn is_bare(&self) -> bool {
+        let now_ms = self.clock.running_ms();
+        self.state.bare_since_ms.is_some_and(|since_ms| now_ms.saturating_sub(since_ms) < BARE_MS)
     }
 
     /// Makes one request. Returns what became of it, and whether its answer set our clock.

@@ -2,9 +2,10 @@
 
 use super::{
     agent_process::Home,
-    fake_server::{FakeServer, acknowledged, now, strict},
+    fake_server::{FakeServer, Reply, Request, acknowledged, now, strict},
     tls::Authority,
 };
+use edgewatch_agent::credentials::{Credentials, Prepared};
 
 const AGAIN: &str = "the configuration was read anew";
 
@@ -85,4 +86,35 @@ fn an_authority_that_is_named_later_is_trusted_at_once_and_nothing_was_lost() {
     home.file("agent.toml", &format!("ca_file = {ca:?}\n"));
     agent.hang_up();
     server.wait_until(|received| received.iter().any(|(request, _)| request.push().readings.first == 1));
+}
+
+#[test]
+fn another_server_is_told_the_facts_and_the_series_as_if_it_were_the_first() {
+    let [before, after] = [(); 2].map(|()| FakeServer::start(|request| strict(request, now())));
+    let home = Home::enrolled_at(&before);
+    let file = home.file("agent.toml", "");
+    let agent = home.run("1s", &[("EDGEWATCH_CONFIG", &file)]);
+    agent.wait_until_said("the first push was taken");
+    home.file("agent.toml", &format!("url = {:?}\n", after.url()));
+    agent.hang_up();
+    let has_facts = |(request, _): &&(Request, Reply)| request.push().facts.is_some();
+    let received = after.wait_until(|received| received.iter().any(|push| has_facts(&push)));
+    assert!(received.iter().find(has_facts).unwrap().0.has_list(), "{}", agent.log());
+}
+
+#[test]
+fn who_enrolled_elsewhere_is_who_it_was_where_it_was_until_the_next_start() {
+    let [before, after] = [(); 2].map(|()| FakeServer::start(|request| strict(request, now())));
+    let home = Home::enrolled_at(&before);
+    let agent = home.run("1s", &[]);
+    agent.wait_until_said("the first push was taken");
+    let known = Credentials::load(&home.state_dir()).unwrap().unwrap();
+    let host_key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8".into();
+    let new = Credentials { url: after.url(), host_key, ..known };
+    Prepared::in_dir(&home.state_dir()).unwrap().keep(&new).unwrap();
+    agent.hang_up();
+    agent.wait_until_said("read anew; from the next start on: credentials");
+    let count = before.received().len();
+    before.wait_for(count + 2);
+    assert_eq!(after.received().len(), 0, "{}", agent.log());
 }

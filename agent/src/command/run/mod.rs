@@ -26,7 +26,7 @@ use crate::{
 };
 use edgewatch_shared::wire::push::{MEDIA_TYPE, StreamId};
 use log::{info, warn};
-use reload::{Live, reload};
+use reload::{Live, Running, reload};
 use std::{
     collections::BTreeMap,
     io,
@@ -68,8 +68,10 @@ pub fn run(settings: &Settings, flags: &BTreeMap<&'static str, String>) -> Resul
         info!("{left} batches are left from before, they are delivered beside new ones");
     }
     let mut teller = Teller::new(settings, &client, &identity);
+    let running =
+        Running { settings: settings.clone(), url: client.url().clone(), identity: identity.clone() };
     let sent = start(settings, client, identity, stream, &shared, &signals).map_err(os("cannot start"))?;
-    wait_for_the_end(settings, flags, &mut signals, &shared, &mut teller);
+    wait_for_the_end(running, flags, &mut signals, &shared, &mut teller);
     shared.schedule.stop();
     // Whether the sending thread ended or the time did: what counts is what is left.
     let _in_time = sent.recv_timeout(Duration::from_millis(FLUSH_MS_MAX));
@@ -110,23 +112,21 @@ fn shared(settings: &Settings, stream: StreamId) -> Result<Shared, CommandError>
 
 /// Does what signals ask for until one asks to stop, and has the status written when there is news.
 fn wait_for_the_end(
-    settings: &Settings,
+    mut running: Running,
     flags: &BTreeMap<&'static str, String>,
     signals: &mut Signals,
     shared: &Shared,
     teller: &mut Teller,
 ) {
-    let mut settings = settings.clone();
     let mut due = Some(Instant::now());
     loop {
         match signals.wait(due.map(|due| due.saturating_duration_since(Instant::now()))) {
             Some(Told::Stop) => return,
             Some(Told::News) => due = due.or_else(|| Instant::now().checked_add(STATUS_AFTER)),
-            Some(Told::Reload) => match reload(&settings, flags, &shared.live, &shared.schedule) {
-                Ok(reloaded) => {
-                    info!("the configuration was read anew{}", from_the_next_start(&reloaded.late));
-                    teller.url = reloaded.url;
-                    settings = reloaded.settings;
+            Some(Told::Reload) => match reload(&mut running, flags, &shared.live, &shared.schedule) {
+                Ok(late) => {
+                    info!("the configuration was read anew{}", from_the_next_start(&late));
+                    teller.url = running.url.to_string();
                 }
                 Err(why) => {
                     // A fault in TOML is shown over several lines.

@@ -4,8 +4,12 @@ use crate::{
     collectors::{Collectors, Reading},
     command::{CommandError, client, read_settings, server_and_identity},
     logger,
-    push::client::{Answer, Client, NoAnswer},
+    push::{
+        client::{Answer, Client, NoAnswer},
+        identity::Identity,
+    },
     schedule::Schedule,
+    server_url::ServerUrl,
     settings::{Settings, collection::Collection},
 };
 use std::{
@@ -74,33 +78,40 @@ impl Live {
     }
 }
 
-/// A configuration that was taken over.
-pub(super) struct Reloaded {
-    /// What holds now.
+/// What the agent runs by.
+pub(super) struct Running {
+    /// The settings.
     pub(super) settings: Settings,
     /// The server.
-    pub(super) url: String,
-    /// Keys that changed and hold from the next start on.
-    pub(super) late: Vec<&'static str>,
+    pub(super) url: ServerUrl,
+    /// Who pushes.
+    pub(super) identity: Identity,
 }
 
-/// Reads the configuration anew and has the threads take over what they can. A fault anywhere changes nothing.
+/// Reads the configuration anew and has the threads take over what they can; returns what changed and holds from the next
+/// start on. A fault anywhere changes nothing.
 pub(super) fn reload(
-    before: &Settings,
+    running: &mut Running,
     flags: &BTreeMap<&'static str, String>,
     live: &Live,
     schedule: &Schedule,
-) -> Result<Reloaded, String> {
+) -> Result<Vec<&'static str>, String> {
     let told = |error: CommandError| error.to_string();
     let (mut after, warnings) = read_settings(flags).map_err(|error| told(error.into()))?;
     // What a start would warn of and pass over, a reload does not take.
     if !warnings.is_empty() {
         return Err(warnings.join("; "));
     }
-    let late = held_back(before, &mut after);
-    let (url, _) = server_and_identity(&after).map_err(told)?;
+    let before = &running.settings;
+    let mut late = held_back(before, &mut after);
+    let (mut url, identity) = server_and_identity(&after).map_err(told)?;
+    // Whoever enrolled anew is another host, perhaps of another server, which does not know the key that is signed with.
+    if identity != running.identity {
+        late.push("credentials");
+        url = running.url.clone();
+    }
     let client = client(&after, url).map_err(|error| told(error.into()))?;
-    let url = client.url().to_string();
+    running.url = client.url().clone();
     live.client.put(client);
     // Collectors that go on know what they read before.
     if after.collection != before.collection {
@@ -109,7 +120,8 @@ pub(super) fn reload(
     live.interval_ms.store(after.collect_interval_ms, Ordering::Relaxed);
     schedule.set(after.push_interval_ms);
     logger::start(after.log_level);
-    Ok(Reloaded { settings: after, url, late })
+    running.settings = after;
+    Ok(late)
 }
 
 /// Has `after` keep what a running agent cannot change; returns the keys of what would have changed.

@@ -271,3 +271,30 @@ fn samples_that_are_refused_of_a_batch_that_is_taken_are_counted() {
         assert_eq!((desk.counters.refused_samples.get(), desk.spool.stats().batches), (expected, 0));
     }
 }
+
+#[test]
+fn records_are_tried_again_after_a_day_and_with_new_settings() {
+    let dir = TempDir::new().unwrap();
+    let had = Arc::new(Mutex::new(Vec::new()));
+    let having = Arc::clone(&had);
+    let mut desk = Desk::new(dir.path(), move |push| {
+        having.lock().unwrap().push(push.processes.is_some());
+        if push.processes.is_some() { refusal(415, "unsupported_section") } else { taken() }
+    });
+    let came = |desk: &mut Desk| {
+        let processes = Some(push::Processes { time: TimestampMs(1_000), count: 1, ..Default::default() });
+        let batch = batch(STREAM, desk.next..=desk.next).with_processes(processes);
+        desk.next += 1;
+        desk.spool.freeze(batch, &Arc::new(list())).unwrap();
+        while desk.sender.step() == Next::Step {}
+        std::mem::take(&mut *had.lock().unwrap())
+    };
+    assert_eq!(came(&mut desk), [true, false]);
+    pass(BARE_MS - 1);
+    assert_eq!(came(&mut desk), [false]);
+    pass(1);
+    assert_eq!(came(&mut desk), [true, false]);
+    desk.sender.schedule.set(PUSH_INTERVAL_MS);
+    assert_eq!(came(&mut desk), [true, false]);
+    assert_eq!(desk.counters.rejected_batches.get(), 0);
+}
