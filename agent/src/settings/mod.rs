@@ -39,7 +39,8 @@ pub const SPOOL_AGE_MS: RangeInclusive<i64> = HOUR_MS..=7 * DAY_MS;
 
 /// Where the configuration file is looked for if nobody names one.
 const CONFIG_FILE: &str = "/etc/edgewatch/agent.toml";
-const STATE_DIR_OF_ROOT: &str = "/var/lib/edgewatch-agent";
+/// Where root's agent, which is the host's, keeps its state.
+pub const STATE_DIR_OF_ROOT: &str = "/var/lib/edgewatch-agent";
 
 /// Why the agent cannot work with what it was told.
 #[derive(Debug, thiserror::Error)]
@@ -364,7 +365,12 @@ fn read_file(sources: &Sources<'_>) -> Result<Option<ConfigFile>, SettingsError>
 
 fn parse_file(path: &str, text: &str) -> Result<BTreeMap<&'static str, String>, SettingsError> {
     let fault = |why: String| SettingsError::File { path: path.to_owned(), why };
-    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| fault(error.to_string()))?;
+    // Without the line itself, which an error would show: it may have the token.
+    let at_line = |error: toml::de::Error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        format!("line {}: {}", before.matches('\n').count().saturating_add(1), error.message())
+    };
+    let table: toml::Table = text.parse().map_err(|error| fault(at_line(error)))?;
     let mut values = BTreeMap::new();
     for (key, value) in table {
         let Some(setting) = registry::by_key(&key) else {

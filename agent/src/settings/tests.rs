@@ -248,3 +248,18 @@ fn every_setting_has_a_row_in_the_document() {
         assert!(document.contains(&row), "docs/agent.md lacks this row:\n{row}");
     }
 }
+
+#[test]
+fn a_fault_in_the_file_is_told_by_its_line_without_what_stands_there() {
+    for (text, line) in [
+        ("token = eyJhbGciOi.secret", 1),
+        ("url = \"https://watch.example\"\n\ntoken = \"secret", 3),
+        ("token = 'secret' 'secret'", 1),
+        ("name = \"a\"\ntoken = \"secret\"\ntoken = \"secret\"\n", 3),
+        ("token = [secret", 1),
+    ] {
+        let error = load(&[], &[], Some(text)).unwrap_err().to_string();
+        assert!(error.contains(&format!("{CONFIG_FILE}: line {line}: ")), "{error}");
+        assert!(!error.contains("secret") && !error.contains("eyJ") && error.lines().count() == 1, "{error}");
+    }
+}

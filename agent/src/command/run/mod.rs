@@ -128,11 +128,7 @@ fn wait_for_the_end(
                     info!("the configuration was read anew{}", from_the_next_start(&late));
                     teller.url = running.url.to_string();
                 }
-                Err(why) => {
-                    // A fault in TOML is shown over several lines.
-                    let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
-                    warn!("the configuration is not read anew, the old one holds: {why}");
-                }
+                Err(why) => warn!("the configuration is not read anew, the old one holds: {why}"),
             },
             None => {
                 teller.tell(shared);
