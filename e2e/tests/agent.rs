@@ -223,7 +223,7 @@ fn an_agent_with_a_push_token_needs_no_enrolment() {
 }
 
 #[test]
-fn a_check_succeeds_only_if_the_host_could_push() {
+fn a_check_succeeds_only_if_the_server_is_well() {
     let name = "agent-check";
     let mut server = Edgewatch::start("agent-check");
     let api = server.client().clone();

@@ -94,13 +94,29 @@ pub enum UsageError {
         /// What it may have meant.
         nearest: &'static str,
     },
+    /// A flag of other commands than this one, which comes after its command.
+    #[error("--{flag} belongs to {commands}, and comes after it")]
+    MisplacedFlag {
+        /// As said.
+        flag: String,
+        /// Who knows it.
+        commands: &'static str,
+    },
     /// A value too many, a value missing, a value that is no text.
     #[error(transparent)]
     Value(#[from] lexopt::Error),
 }
 
-/// Flags that are no settings: each belongs to one command.
-const OWN_FLAGS: [&str; 7] = ["tag", "force", "stub", "json", "root", "purge", "check"];
+/// Flags that are no settings, and the commands that each belongs to.
+const OWN_FLAGS: [(&str, &str); 7] = [
+    ("tag", "enroll"),
+    ("force", "enroll"),
+    ("stub", "check"),
+    ("json", "status"),
+    ("root", "install or uninstall"),
+    ("purge", "uninstall"),
+    ("check", "update"),
+];
 
 const COMMANDS: [&str; 7] = ["run", "check", "status", "enroll", "install", "uninstall", "update"];
 
@@ -165,7 +181,11 @@ fn read_flag(
         _ => {}
     }
     let Some(setting) = registry::by_flag(flag) else {
-        let known = SETTINGS.iter().map(|setting| setting.flag).chain(OWN_FLAGS);
+        if let Some((_, commands)) = OWN_FLAGS.into_iter().find(|(own, _)| *own == flag) {
+            return Err(UsageError::MisplacedFlag { flag: flag.to_owned(), commands });
+        }
+        let own = OWN_FLAGS.into_iter().map(|(flag, _)| flag);
+        let known = SETTINGS.iter().map(|setting| setting.flag).chain(own);
         return Err(UsageError::UnknownFlag { flag: flag.to_owned(), nearest: nearest_of(flag, known) });
     };
     let text = if setting.value.is_empty() {
@@ -275,10 +295,12 @@ mod tests {
             ("", "no command"),
             ("rum", r#"did you mean "run"?"#),
             ("run --push-intervall 1s", "did you mean --push-interval?"),
-            ("run --tag eu", "unknown flag --tag"),
-            ("run --stub", "unknown flag --stub"),
-            ("install --purge", "unknown flag --purge"),
-            ("run --check", "unknown flag --check"),
+            ("run --tagg eu", "did you mean --tag?"),
+            ("run --tag eu", "--tag belongs to enroll, and comes after it"),
+            ("--force enroll", "--force belongs to enroll, and comes after it"),
+            ("run --stub", "--stub belongs to check"),
+            ("install --purge", "--purge belongs to uninstall"),
+            ("run --check", "--check belongs to update"),
             ("run extra", "unexpected argument"),
             ("enroll a b c", "unexpected argument"),
             ("run --url", "missing argument"),

@@ -1,4 +1,4 @@
-//! `check`: what this host would send, and whether the server is there.
+//! `check`: what this host would send, and whether the server is there. Whether it lets this host in, only a push can tell.
 
 use super::{CommandError, client, server_and_identity};
 use crate::{
@@ -27,7 +27,7 @@ use std::{
 /// Milliseconds between the two readings that a processor's share needs.
 const BETWEEN_READINGS_MS: u64 = 1_000;
 
-/// Collects once, prints it, asks the server how it is. Exits with 0 only if the host could push.
+/// Collects once, prints it, asks the server how it is. Exits with 0 only if it is well.
 pub fn check(settings: &Settings) -> Result<ExitCode, CommandError> {
     // The top of nothing is nothing: that processes cannot be read is said by their collector.
     let before = Used::by(&processes().unwrap_or_default());

@@ -3,12 +3,12 @@
 use super::{CommandError, check::say, os};
 use crate::{
     os_clock, platform,
-    settings::Settings,
+    settings::{STATE_DIR_OF_ROOT, Settings},
     status::{Link, Process, Status, Waiting},
 };
 use edgewatch_shared::TimestampMs;
 use serde::Serialize;
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -23,7 +23,7 @@ struct Told<'a> {
 pub fn status(settings: &Settings, as_json: bool) -> Result<ExitCode, CommandError> {
     let Some(status) = Status::read(&settings.state_dir).map_err(os("the agent's status cannot be read"))?
     else {
-        say(&format!("no agent has run here: {} is missing", Status::path(&settings.state_dir).display()));
+        say(&unwritten(&settings.state_dir, Path::new(STATE_DIR_OF_ROOT)));
         return Ok(ExitCode::FAILURE);
     };
     let now = os_clock::wall();
@@ -36,6 +36,17 @@ pub fn status(settings: &Settings, as_json: bool) -> Result<ExitCode, CommandErr
         say(&page(&status, is_running, now));
     }
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What is said where there is no status: the host's own agent may have one elsewhere, which only root may read.
+fn unwritten(state_dir: &Path, of_root: &Path) -> String {
+    let missing = Status::path(state_dir);
+    let missing = missing.display();
+    if state_dir != of_root && of_root.exists() {
+        let elsewhere = of_root.display();
+        return format!("{missing} is missing; the host's agent has its own in {elsewhere}: ask as root");
+    }
+    format!("no agent has run here: {missing} is missing")
 }
 
 /// Whether the process is the one that wrote the status, and alive.
@@ -135,6 +146,17 @@ mod tests {
             assert!(said.contains(part), "{part}: {said}");
         }
         assert!(page_of(false).starts_with("not running: process 7 wrote this 119 s ago and is gone"));
+    }
+
+    #[test]
+    fn who_may_not_see_the_hosts_agent_is_told_where_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let [own, of_root] = ["own", "root"].map(|name| dir.path().join(name));
+        let none = format!("no agent has run here: {} is missing", own.join("status.json").display());
+        assert_eq!(unwritten(&own, &of_root), none);
+        std::fs::create_dir(&of_root).unwrap();
+        assert!(unwritten(&own, &of_root).ends_with(&format!("in {}: ask as root", of_root.display())));
+        assert!(unwritten(&of_root, &of_root).starts_with("no agent has run here"));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::{
         verdict::{Verdict, judge},
     },
     server_url::ServerUrl,
-    settings::Settings,
+    settings::{Settings, SettingsError},
 };
 use edgewatch_shared::{
     Series,
@@ -44,12 +44,14 @@ struct Received {
 
 /// Collects once, pushes it twice, with its list of series and as it is from then on, and prints what arrived.
 pub fn stub(settings: &Settings) -> Result<ExitCode, CommandError> {
-    // Whoever only tries a configuration need not be anybody yet.
     let identity = match server_and_identity(settings) {
-        Ok((_, identity)) => identity,
-        Err(_) => {
+        // The way is not gone, but `run` would refuse one that cannot be.
+        Ok((url, identity)) => super::client(settings, url).map(|_| identity)?,
+        // Whoever only tries a configuration need not be anybody yet.
+        Err(CommandError::Settings(SettingsError::NoUrl | SettingsError::NoIdentity(_))) => {
             Identity::PushToken { token: "stub".to_owned(), name: settings.host_name(facts::own_name)? }
         }
+        Err(error) => return Err(error),
     };
     let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(os("cannot listen on 127.0.0.1"))?;
     let port = listener.local_addr().map_err(os("cannot listen on 127.0.0.1"))?.port();

@@ -123,11 +123,26 @@ fn check_with_the_stub_shows_what_a_server_would_receive_and_asks_nobody() {
 #[test]
 fn what_is_missing_is_named_and_nothing_starts() {
     let home = Home::new();
-    let cases: [Misuse; 6] = [
+    let cases: [Misuse; 9] = [
         (&["run"], &[], "EDGEWATCH_URL"),
         (&["run"], &[("EDGEWATCH_URL", "http://127.0.0.1:1")], "EDGEWATCH_TOKEN"),
         (&["run"], &[("SERVER_URL", "nonsense"), ("AGENT_TOKEN", "t")], "SERVER_URL"),
         (&["run"], &[("EDGEWATCH_URL", "http://watch.example"), ("AGENT_TOKEN", "t")], "--allow-plain-http"),
+        (
+            &["check", "--stub"],
+            &[("EDGEWATCH_URL", "http://watch.example"), ("AGENT_TOKEN", "t")],
+            "--allow-plain-http",
+        ),
+        (
+            &["check", "--stub"],
+            &[
+                ("EDGEWATCH_URL", "https://watch.example"),
+                ("AGENT_TOKEN", "t"),
+                ("EDGEWATCH_PROXY", "ftp://p"),
+            ],
+            "EDGEWATCH_PROXY",
+        ),
+        (&["check", "--stub"], &[("SERVER_URL", "nonsense")], "SERVER_URL"),
         (&["rum"], &[], "did you mean \"run\"?"),
         (&["run", "--config", "nowhere.toml"], &[], "nowhere.toml"),
     ];
