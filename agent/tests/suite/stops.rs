@@ -43,7 +43,7 @@ fn sigterm_pushes_what_is_pending_and_exits_with_0() {
 }
 
 #[test]
-fn sigterm_wakes_a_long_wait_for_one_more_try() {
+fn who_is_told_to_wait_does_and_sigterm_wakes_it_for_one_more_try() {
     let mut tries = 0;
     let server = FakeServer::start(move |request| {
         tries += 1;
@@ -58,6 +58,9 @@ fn sigterm_wakes_a_long_wait_for_one_more_try() {
     let mut agent = home.run("1h", &[]);
     server.wait_for(1);
     agent.wait_until_said("push failed");
+    // By itself it would have tried again after a second.
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(server.received().len(), 1, "it was told to wait for an hour");
     agent.terminate();
     assert_eq!(agent.wait().code(), Some(0));
     let received = server.received();

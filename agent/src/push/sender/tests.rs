@@ -66,7 +66,13 @@ struct Desk {
 
 impl Desk {
     /// One in this directory, whose server answers so.
-    fn new(
+    fn new(dir: &Path, answer: impl FnMut(&PushFrame) -> Result<Answer, NoAnswer> + Send + 'static) -> Self {
+        Self::of(STREAM, dir, answer)
+    }
+
+    /// The same of a process whose stream is another.
+    fn of(
+        stream: u64,
         dir: &Path,
         mut answer: impl FnMut(&PushFrame) -> Result<Answer, NoAnswer> + Send + 'static,
     ) -> Self {
@@ -78,7 +84,7 @@ impl Desk {
         let setup = Setup {
             dir: dir.join("spool"),
             limits,
-            stream: StreamId(STREAM),
+            stream: StreamId(stream),
             clock: Arc::clone(&clock),
             counters: Arc::clone(&counters),
             disk: Arc::clone(&disk) as Arc<dyn Disk>,
@@ -296,5 +302,34 @@ fn records_are_tried_again_after_a_day_and_with_new_settings() {
     assert_eq!(came(&mut desk), [true, false]);
     desk.sender.schedule.set(PUSH_INTERVAL_MS);
     assert_eq!(came(&mut desk), [true, false]);
+    assert_eq!(desk.counters.rejected_batches.get(), 0);
+}
+
+#[test]
+fn parts_that_are_too_large_go_in_parts_again_in_spite_of_a_kill_before_the_first() {
+    let dir = TempDir::new().unwrap();
+    let came = Arc::new(Mutex::new(Vec::new()));
+    let serving = || {
+        let came = Arc::clone(&came);
+        move |push: &PushFrame| {
+            let readings = push.readings;
+            came.lock().unwrap().push((readings.first, readings.last));
+            if readings.last - readings.first > 1 { refusal(413, "body_too_large") } else { taken() }
+        }
+    };
+    let mut desk = Desk::new(dir.path(), serving());
+    desk.freeze(8);
+    assert_eq!(desk.sender.step(), Next::Step);
+    drop(desk);
+    let mut desk = Desk::of(STREAM + 1, dir.path(), serving());
+    while desk.spool.stats().batches > 0 {
+        match desk.sender.step() {
+            Next::Step => {}
+            Next::Idle { at_most_ms, .. } => pass(at_most_ms),
+            other => panic!("{other:?}"),
+        }
+    }
+    let parts = [(1, 8), (1, 4), (1, 2), (3, 4), (5, 8), (5, 6), (7, 8)];
+    assert_eq!(*came.lock().unwrap(), parts, "in order, and none twice");
     assert_eq!(desk.counters.rejected_batches.get(), 0);
 }
