@@ -8,12 +8,12 @@ use edgewatch_shared::{
     validate::validate_push,
     wire::{
         EnrollReply, ErrorBody, ErrorDetail, MetricSample, MetricsBody, PushReply, WireTime,
-        push::{self, DictionaryId, MEDIA_TYPE, MetricsSection, PushFrame, decode_columns},
+        push::{self, DictionaryId, MEDIA_TYPE, MetricsSection, PushFrame, StreamId, decode_columns},
     },
 };
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
@@ -276,6 +276,20 @@ pub fn acknowledged(received: &[(Request, Reply)]) -> Vec<MetricsBody> {
         .filter(|(request, reply)| request.path == PUSH && reply.status == 202)
         .map(|(request, _)| request.metrics())
         .collect()
+}
+
+/// The numbers of the readings of a stream that were acknowledged.
+pub fn delivered(received: &[(Request, Reply)], stream: StreamId) -> BTreeSet<u64> {
+    let pushes = received.iter().filter(|(_, reply)| reply.status == 202).map(|(request, _)| request.push());
+    let readings = pushes.filter(|push| push.stream == stream).map(|push| push.readings);
+    readings.flat_map(|readings| readings.first..=readings.last).collect()
+}
+
+/// Whether some readings of the first stream that came were acknowledged, and of these all from the first on.
+pub fn is_without_gap(received: &[(Request, Reply)]) -> bool {
+    let Some((first, _)) = received.first() else { return false };
+    let readings = delivered(received, first.push().stream);
+    readings.len() > 2 && readings.iter().copied().eq(1..=readings.len() as u64)
 }
 
 fn serve(mut stream: impl Read + Write, answer: &mut impl FnMut(&Request) -> Reply, received: &Received) {

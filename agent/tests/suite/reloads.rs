@@ -2,7 +2,7 @@
 
 use super::{
     agent_process::Home,
-    fake_server::{FakeServer, Reply, Request, acknowledged, now, strict},
+    fake_server::{FakeServer, Reply, Request, acknowledged, is_without_gap, now, strict},
     tls::Authority,
 };
 use edgewatch_agent::credentials::{Credentials, Prepared};
@@ -85,7 +85,7 @@ fn an_authority_that_is_named_later_is_trusted_at_once_and_nothing_was_lost() {
     let ca = home.file("ca.pem", &authority.pem());
     home.file("agent.toml", &format!("ca_file = {ca:?}\n"));
     agent.hang_up();
-    server.wait_until(|received| received.iter().any(|(request, _)| request.push().readings.first == 1));
+    server.wait_until(is_without_gap);
 }
 
 #[test]

@@ -2,9 +2,8 @@
 
 use super::{
     agent_process::{AgentProcess, Home},
-    fake_server::{FakeServer, PATIENCE, Reply, Request, accepted, now, reply, strict},
+    fake_server::{FakeServer, PATIENCE, Reply, accepted, delivered, now, reply, strict},
 };
-use edgewatch_shared::wire::push::StreamId;
 use std::{collections::BTreeSet, sync::mpsc, time::Duration};
 
 /// What makes it tell how many readings it took.
@@ -16,13 +15,6 @@ fn taken(agent: &AgentProcess) -> BTreeSet<u64> {
     let line = log.lines().find_map(|line| line.strip_suffix(" readings were taken")).unwrap();
     let count: u64 = line.rsplit(' ').next().unwrap().parse().unwrap();
     (1..=count).collect()
-}
-
-/// The numbers of the readings of a stream that were acknowledged.
-fn delivered(received: &[(Request, Reply)], stream: StreamId) -> BTreeSet<u64> {
-    let pushes = received.iter().filter(|(_, reply)| reply.status == 202).map(|(request, _)| request.push());
-    let readings = pushes.filter(|push| push.stream == stream).map(|push| push.readings);
-    readings.flat_map(|readings| readings.first..=readings.last).collect()
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{
     agent_process::Home,
-    fake_server::{FakeServer, PUSH, Reply, Request, acknowledged, now, reply, strict},
+    fake_server::{FakeServer, PUSH, Reply, Request, acknowledged, is_without_gap, now, reply, strict},
     tls::{Authority, ConnectProxy, expired},
 };
 use rcgen::CertificateParams;
@@ -86,7 +86,7 @@ fn what_waited_for_a_trusted_server_is_delivered() {
     drop(server);
     let renewed = authority.server("localhost", |_| ());
     let server = FakeServer::start_tls_at(address, renewed, taken);
-    server.wait_until(|received| received.iter().any(|(request, _)| request.push().readings.first == 1));
+    server.wait_until(is_without_gap);
 }
 
 #[test]
