@@ -22,6 +22,9 @@ pub const DESCRIBED: &[&str] = &[
 const MODES: [&str; 8] = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"];
 const IDLE: usize = 3;
 const IOWAIT: usize = 4;
+/// Seconds by which a processor's time goes back at least if it begins anew. Reason: node_exporter's; what is less is the
+/// kernel's own imprecision.
+const ANEW_S: u64 = 3;
 
 /// Time by mode in ticks, and behind them the two of guests.
 type Ticks = [u64; MODES.len() + 2];
@@ -37,6 +40,39 @@ pub struct CpuReading {
     pub counts: [Option<u64>; 3],
     /// Tasks that run or could, and tasks that wait for a disk.
     pub tasks: [Option<u64>; 2],
+}
+
+impl CpuReading {
+    /// Keeps what was told before where the kernel takes time back, until it has caught up: to whoever counts, every
+    /// decrease is a counter that began anew.
+    fn hold(&mut self, before: &Self, ticks_per_s: u64) {
+        let anew = ANEW_S.saturating_mul(ticks_per_s);
+        hold(&mut self.total, &before.total, anew);
+        for (at, (number, now)) in self.cores.iter_mut().enumerate() {
+            if let Some(then) = before.core(at, number) {
+                hold(now, then, anew);
+            }
+        }
+    }
+
+    /// The time of a processor, which usually lies at the place where it did.
+    fn core(&self, at: usize, number: &str) -> Option<&Ticks> {
+        let is_it = |core: &&(String, Ticks)| core.0 == number;
+        let core = self.cores.get(at).filter(is_it).or_else(|| self.cores.iter().find(is_it))?;
+        Some(&core.1)
+    }
+}
+
+/// Lets no mode go back, unless the processor begins anew, as one does that was taken out, and all after the host slept.
+/// Waiting for a disk says nothing of that: it goes back by a whole pause (`man 5 proc_stat`).
+fn hold(now: &mut Ticks, then: &Ticks, anew: u64) {
+    let begins_anew =
+        |(mode, (now, then)): (usize, (&u64, &u64))| mode != IOWAIT && then.saturating_sub(*now) >= anew;
+    if !now.iter().zip(then).enumerate().any(begins_anew) {
+        for (now, then) in now.iter_mut().zip(then) {
+            *now = (*now).max(*then);
+        }
+    }
 }
 
 /// Reads processors, and remembers the last reading.
@@ -59,10 +95,11 @@ impl Cpu {
 
 impl Collector for Cpu {
     fn collect(&mut self, readings: &mut Vec<Reading>) -> Result<(), CollectError> {
-        let reading = parse(self.stat.text()?);
+        let mut reading = parse(self.stat.text()?);
         if reading.cores.is_empty() {
             return Err(CollectError::Absurd("/proc/stat lists no processor"));
         }
+        reading.hold(&self.before, self.ticks_per_s);
         readings.extend(samples(&reading, &self.before, self.ticks_per_s));
         if self.naming == Naming::NodeExporter {
             readings.extend(node_samples(&reading, self.ticks_per_s));
@@ -104,7 +141,7 @@ pub fn parse(stat: &str) -> CpuReading {
     reading
 }
 
-/// The samples of a reading and the one before it. A share is absent where no time has passed; waiting for a disk
+/// The samples of a reading and the one before it. A share is absent where no time has passed or it began anew; waiting for a disk
 /// counts as idle, as the processor is free meanwhile.
 pub fn samples(reading: &CpuReading, before: &CpuReading, ticks_per_s: u64) -> Vec<Reading> {
     let mut samples = vec![Reading::plain("cpu_count", reading.cores.len() as f64)];
@@ -114,8 +151,8 @@ pub fn samples(reading: &CpuReading, before: &CpuReading, ticks_per_s: u64) -> V
         }
     };
     usage("total", &reading.total, &before.total);
-    for (number, now) in &reading.cores {
-        if let Some((_, then)) = before.cores.iter().find(|(known, _)| known == number) {
+    for (at, (number, now)) in reading.cores.iter().enumerate() {
+        if let Some(then) = before.core(at, number) {
             usage(number, now, then);
         }
     }
@@ -156,8 +193,7 @@ fn busy_pct(now: &Ticks, then: &Ticks) -> Option<f64> {
     let mut passed = 0_u64;
     let mut idle = 0_u64;
     for (index, (now, then)) in now.iter().zip(then).take(MODES.len()).enumerate() {
-        // The time of waiting can go back by a few ticks (`man 5 proc_stat`).
-        let ticks = now.saturating_sub(*then);
+        let ticks = now.checked_sub(*then)?;
         passed = passed.saturating_add(ticks);
         if index == IDLE || index == IOWAIT {
             idle = idle.saturating_add(ticks);
@@ -214,9 +250,49 @@ mod tests {
 
     #[test]
     fn time_that_goes_back_is_no_time() {
-        let before = parse("cpu  0 0 0 50 100 0 0 0\n");
-        let now = parse("cpu  25 0 0 125 90 0 0 0\n");
-        assert_eq!(busy_pct(&now.total, &before.total), Some(25.0));
+        let before = parse("cpu  0 0 0 50 1000 0 0 0\ncpu7 0 0 0 50 1000 0 0 0\n");
+        let mut now = parse("cpu  25 0 0 125 400 0 0 0\ncpu7 25 0 0 125 400 0 0 0\n");
+        now.hold(&before, 100);
+        let samples = samples(&now, &before, 100);
+        for (name, label, expected) in [
+            ("cpu_usage_pct", "total", 25.0),
+            ("cpu_usage_pct", "7", 25.0),
+            ("cpu_mode_seconds_total", "iowait", 10.0),
+            ("cpu_mode_seconds_total", "idle", 1.25),
+        ] {
+            assert_eq!(value(&samples, name, label), Some(expected), "{name} {label}");
+        }
+        assert_eq!(value(&node_samples(&now, 100), "node_cpu_seconds_total", "7 iowait"), Some(10.0));
+    }
+
+    #[test]
+    fn less_than_three_seconds_back_is_held_and_more_begins_anew() {
+        let reading = |idle: u64| parse(&format!("cpu  9 0 0 {idle} 7\ncpu0 9 0 0 {idle} 7\n"));
+        let before = reading(1_000);
+        for (idle, told) in [(701, 1_000), (700, 700), (1_001, 1_001)] {
+            let mut now = reading(idle);
+            now.hold(&before, 100);
+            assert_eq!(now, reading(told), "{idle}");
+        }
+        // What waited has begun anew, too.
+        let mut anew = parse("cpu  9 0 0 1 1\n");
+        anew.hold(&before, 100);
+        assert_eq!((anew.total[IOWAIT], busy_pct(&anew.total, &before.total)), (1, None));
+    }
+
+    #[test]
+    fn a_processor_is_found_where_another_was_taken_out() {
+        let before = parse("cpu0 0 0 0 0\ncpu1 0 0 0 0\ncpu2 10 0 0 500\n");
+        let mut now = parse("cpu0 0 0 0 0\ncpu2 10 0 0 400\n");
+        now.hold(&before, 100);
+        assert_eq!(now.cores[1], before.cores[2]);
+    }
+
+    #[test]
+    fn kernels_with_fewer_columns_are_read() {
+        // Linux 2.6.32, which does not tell of `guest_nice`.
+        let reading = parse("cpu0 4705 150 1120 16250 520 0 17 3 0\n");
+        assert_eq!(reading.cores[0].1, [4_705, 150, 1_120, 16_250, 520, 0, 17, 3, 0, 0]);
     }
 
     #[test]
