@@ -83,7 +83,7 @@ pub fn percentage(part: u64, whole: u64) -> f64 {
 }
 
 /// Why a collector has no or not all of its readings.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum CollectError {
     /// The operating system does not tell.
     #[error("{what} cannot be read: {why}")]

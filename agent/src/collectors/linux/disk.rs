@@ -71,7 +71,7 @@ pub struct Disk {
     table: Kept,
     read_ms: Option<i64>,
     mounts: Vec<Mount>,
-    patient: Patient<Option<Space>>,
+    patient: Patient<str, Option<Space>>,
 }
 
 impl Disk {

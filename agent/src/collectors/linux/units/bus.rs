@@ -1,15 +1,13 @@
-//! A connection to the system bus, for the two questions that are asked of systemd and nothing else.
+//! A connection to the system bus, for the few questions that are asked of systemd and nothing else.
 
 use super::message::{Call, Reply, UnitState, encode, read_reply, read_units};
+use crate::collectors::linux::patient;
 use std::{
     io::{self, BufRead, BufReader, Write},
     os::unix::net::UnixStream,
     path::Path,
-    time::Duration,
 };
 
-/// How long the bus may take to answer. Reason: a round of readings waits for it.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes of a line while authenticating. Reason: it is a word and an id.
 const LINE_BYTES_MAX: u64 = 512;
 
@@ -40,10 +38,7 @@ pub struct Bus {
 impl Bus {
     /// Connects and says hello (D-Bus Specification, "Authentication Protocol").
     pub fn connect(socket: &Path) -> Result<Self, BusError> {
-        let stream = UnixStream::connect(socket)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        let mut bus = Self { stream: BufReader::new(stream), serial: 0 };
+        let mut bus = Self { stream: BufReader::new(patient::connect(socket)?), serial: 0 };
         // The kernel tells the bus who we are; what is said here has to agree, as the digits' own digits in base 16.
         let uid = rustix::process::geteuid().as_raw().to_string();
         let uid: String = uid.bytes().map(|byte| format!("{byte:02x}")).collect();

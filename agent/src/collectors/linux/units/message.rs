@@ -244,7 +244,7 @@ pub mod tests {
     use super::*;
     use std::{
         io::{BufRead, BufReader, Write},
-        os::unix::net::UnixListener,
+        os::unix::net::{UnixListener, UnixStream},
         path::Path,
         thread::{self, JoinHandle},
     };
@@ -284,38 +284,44 @@ pub mod tests {
         list.0
     }
 
-    /// A bus with a failed `broken.service` and an active `web.service`; ends with its one connection, and tells which
-    /// methods were called.
-    pub fn fake_bus(socket: &Path) -> JoinHandle<Vec<String>> {
+    /// Answers a call of a method, with a list of that many bytes, by units or not at all.
+    type Answering = fn(&str, usize) -> Option<Vec<(&'static str, &'static str)>>;
+
+    /// A bus that ends after so many connections, and tells which methods were called.
+    pub fn fake_bus(socket: &Path, connections: usize, answer: Answering) -> JoinHandle<Vec<String>> {
         let listener = UnixListener::bind(socket).unwrap();
         thread::spawn(move || {
-            let (stream, _) = listener.accept().unwrap();
-            let mut stream = BufReader::new(stream);
-            let mut line = String::new();
-            stream.read_line(&mut line).unwrap();
-            assert!(line.starts_with("\0AUTH EXTERNAL 3"), "{line:?}");
-            stream.get_mut().write_all(b"OK 1234deadbeef\r\n").unwrap();
-            line.clear();
-            stream.read_line(&mut line).unwrap();
-            assert_eq!(line, "BEGIN\r\n");
             let mut called = Vec::new();
-            while let Some((serial, member)) = read_call(&mut stream) {
-                let body = match member.as_str() {
-                    "ListUnitsFiltered" => units_body(&[("broken.service", "failed")]),
-                    "ListUnitsByNames" => units_body(&[("web.service", "active")]),
-                    _ => Vec::new(),
-                };
-                // A signal that nobody asked for comes first.
-                stream.get_mut().write_all(&message(4, serial, &[])).unwrap();
-                stream.get_mut().write_all(&message(METHOD_RETURN, serial, &body)).unwrap();
-                called.push(member);
+            for _ in 0..connections {
+                serve(listener.accept().unwrap().0, answer, &mut called);
             }
             called
         })
     }
 
-    /// Serial and member of the next call; `None` at the end.
-    fn read_call(stream: &mut impl Read) -> Option<(u32, String)> {
+    fn serve(stream: UnixStream, answer: Answering, called: &mut Vec<String>) {
+        let mut stream = BufReader::new(stream);
+        let mut line = String::new();
+        stream.read_line(&mut line).unwrap();
+        assert!(line.starts_with("\0AUTH EXTERNAL 3"), "{line:?}");
+        stream.get_mut().write_all(b"OK 1234deadbeef\r\n").unwrap();
+        line.clear();
+        stream.read_line(&mut line).unwrap();
+        assert_eq!(line, "BEGIN\r\n");
+        while let Some((serial, member, list_bytes)) = read_call(&mut stream) {
+            // A signal that nobody asked for comes first.
+            stream.get_mut().write_all(&message(4, serial, &[])).unwrap();
+            let reply = match answer(&member, list_bytes) {
+                Some(units) => message(METHOD_RETURN, serial, &units_body(&units)),
+                None => message(ERROR, serial, &[]),
+            };
+            stream.get_mut().write_all(&reply).unwrap();
+            called.push(member);
+        }
+    }
+
+    /// Serial and member of the next call, and the bytes of its list; `None` at the end.
+    fn read_call(stream: &mut impl Read) -> Option<(u32, String, usize)> {
         let mut head = [0; 16];
         stream.read_exact(&mut head).ok()?;
         let (_, body_bytes, field_bytes) = parse_head(&head).unwrap();
@@ -328,7 +334,8 @@ pub mod tests {
             reader.signature().unwrap();
             let text = reader.text().unwrap();
             if code == MEMBER.0 {
-                return Some((u32::from_le_bytes(head[8..12].try_into().unwrap()), text.to_owned()));
+                let serial = u32::from_le_bytes(head[8..12].try_into().unwrap());
+                return Some((serial, text.to_owned(), body_bytes.saturating_sub(4)));
             }
         }
     }
