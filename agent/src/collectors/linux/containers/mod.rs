@@ -1,14 +1,17 @@
 //! Containers: what each uses, from their control groups; names and health from Docker or Podman, if they may be asked.
 
+mod engine;
+
 use super::number_of;
-use crate::collectors::{CollectError, Collector, Reading};
+use crate::{
+    collectors::{CollectError, Collector, Reading},
+    os_clock,
+};
+use engine::{Engine, Known};
 use std::{
     collections::BTreeMap,
     fs,
-    io::{Read, Write},
-    os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 /// The names this collector emits.
@@ -28,21 +31,17 @@ const CONTAINERS_MAX: usize = 200;
 const DEPTH_MAX: usize = 6;
 /// Characters of an id that are shown where there is no name, as Docker does.
 const SHORT_ID: usize = 12;
-/// Bytes of an engine's answer. Reason: a kilobyte or two a container.
-const ANSWER_BYTES_MAX: u64 = 4 << 20;
-/// How long an engine may take to answer. Reason: a round of readings waits for it.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Reads containers.
 pub struct Containers {
     root: PathBuf,
-    socket: Option<PathBuf>,
+    engine: Option<Engine>,
 }
 
 impl Containers {
     /// A collector that asks the engine behind `socket`, if there is one.
     pub fn new(socket: Option<PathBuf>) -> Self {
-        Self { root: "/sys/fs/cgroup".into(), socket }
+        Self { root: "/sys/fs/cgroup".into(), engine: socket.as_deref().map(Engine::new) }
     }
 }
 
@@ -54,17 +53,14 @@ impl Collector for Containers {
         }
         let mut groups = BTreeMap::new();
         find_groups(&self.root, DEPTH_MAX, &mut groups);
-        let (engine, result) = match &self.socket {
-            Some(socket) => match ask(socket) {
-                Ok(engine) => (engine, Ok(())),
-                // Without an engine containers have their ids.
-                Err(error) => (BTreeMap::new(), Err(error)),
-            },
-            None => (BTreeMap::new(), Ok(())),
+        let result = match &mut self.engine {
+            Some(engine) => engine.ask_if_due(os_clock::running_ms(), groups.keys()),
+            None => Ok(()),
         };
         readings.push(Reading::plain("container_count", groups.len() as f64));
         for (id, dir) in groups.into_iter().take(CONTAINERS_MAX) {
-            readings.extend(samples(&id, &Usage::read(&dir), engine.get(&id)));
+            let known = self.engine.as_ref().and_then(|engine| engine.known(&id));
+            readings.extend(samples(&id, &Usage::read(&dir), known));
         }
         result
     }
@@ -126,13 +122,6 @@ fn bytes_of(io_stat: &str) -> [u64; 2] {
     [sum("rbytes="), sum("wbytes=")]
 }
 
-/// What an engine knows of a container.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Known {
-    name: String,
-    is_healthy: Option<bool>,
-}
-
 /// The samples of a container. Its memory is without the file cache that the kernel takes back first, as `docker stats`
 /// has it.
 pub fn samples(id: &str, usage: &Usage, known: Option<&Known>) -> Vec<Reading> {
@@ -153,67 +142,12 @@ pub fn samples(id: &str, usage: &Usage, known: Option<&Known>) -> Vec<Reading> {
     .collect()
 }
 
-/// Asks the engine for its running containers, by id. Only ever this one GET.
-fn ask(socket: &Path) -> Result<BTreeMap<String, Known>, CollectError> {
-    let fault = |why: &dyn std::fmt::Display| CollectError::unreadable(&socket.display().to_string(), why);
-    let answer = || {
-        let mut stream = UnixStream::connect(socket)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        // HTTP 1.0 asks for an answer in one piece that ends with the connection.
-        stream.write_all(b"GET /containers/json HTTP/1.0\r\nHost: engine\r\n\r\n")?;
-        let mut answer = Vec::new();
-        stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
-        std::io::Result::Ok(answer)
-    };
-    let answer = answer().map_err(|error| fault(&error))?;
-    parse(&answer).ok_or_else(|| fault(&"the answer is no list of containers"))
-}
-
-/// Reads an answer to `GET /containers/json`, which Docker and Podman both know.
-fn parse(answer: &[u8]) -> Option<BTreeMap<String, Known>> {
-    let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
-    let (head, body) = (answer.get(..end)?, answer.get(end + 4..)?);
-    let status = std::str::from_utf8(head).ok()?.split(' ').nth(1)?;
-    let list: Vec<Listed> = (status == "200").then(|| serde_json::from_slice(body).ok())??;
-    let known = |listed: Listed| {
-        let name = listed.names.first()?.trim_start_matches('/').to_owned();
-        // "Up 3 hours (healthy)"; without a check there are no parentheses.
-        let is_healthy = match listed.status.as_str() {
-            status if status.contains("(healthy)") => Some(true),
-            status if status.contains("(unhealthy)") => Some(false),
-            _ => None,
-        };
-        (!name.is_empty()).then_some((listed.id, Known { name, is_healthy }))
-    };
-    Some(list.into_iter().filter_map(known).collect())
-}
-
-#[derive(serde::Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Listed {
-    id: String,
-    #[serde(default)]
-    names: Vec<String>,
-    #[serde(default)]
-    status: String,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{os::unix::net::UnixListener, thread};
+    use engine::tests::fake_engine;
 
     const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-
-    /// As Docker 24 answers, shortened.
-    fn engine(status: &str) -> Vec<u8> {
-        format!(
-            "HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n\
-             [{{\"Id\":\"{ID}\",\"Names\":[\"/web\"],\"Image\":\"nginx\",\"Status\":\"{status}\"}}]"
-        )
-        .into_bytes()
-    }
 
     #[test]
     fn a_groups_name_has_its_containers_id() {
@@ -247,18 +181,16 @@ mod tests {
             fs::write(group.join(file), text).unwrap();
         }
         let socket = dir.path().join("engine.sock");
-        let listener = UnixListener::bind(&socket).unwrap();
-        let answering = thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut asked = [0; 64];
-            let length = stream.read(&mut asked).unwrap();
-            stream.write_all(&engine("Up 3 hours (unhealthy)")).unwrap();
-            String::from_utf8_lossy(&asked[..length]).into_owned()
+        // As Docker 24 answers, shortened.
+        let asked = fake_engine(&socket, 3, |path| {
+            let container =
+                format!(r#"{{"Id":"{ID}","Names":["/web"],"Image":"nginx","Status":"Up 3 hours"}}"#);
+            if path.contains("%22healthy%22") { "[]".to_owned() } else { format!("[{container}]") }
         });
         let mut readings = Vec::new();
-        let mut containers = Containers { root: dir.path().into(), socket: Some(socket) };
+        let mut containers = Containers { root: dir.path().into(), engine: Some(Engine::new(&socket)) };
         containers.collect(&mut readings).unwrap();
-        assert!(answering.join().unwrap().starts_with("GET /containers/json "));
+        assert_eq!(asked.join().unwrap().len(), 3);
         let of = |name, value| Reading::labelled(name, "container", "web", value);
         let expected = [
             Reading::plain("container_count", 1.0),
@@ -269,9 +201,9 @@ mod tests {
             of("container_healthy", 0.0),
         ];
         assert_eq!(readings, expected);
-        // The engine is gone: that is said, and containers go by their ids.
+        // Without an engine containers go by their ids.
         readings.clear();
-        assert!(containers.collect(&mut readings).is_err());
+        Containers { root: dir.path().into(), engine: None }.collect(&mut readings).unwrap();
         assert_eq!(readings[1].labels, [("container", ID[..12].to_owned())]);
     }
 
@@ -279,17 +211,7 @@ mod tests {
     fn without_the_second_version_of_control_groups_there_is_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let mut readings = Vec::new();
-        Containers { root: dir.path().into(), socket: None }.collect(&mut readings).unwrap();
+        Containers { root: dir.path().into(), engine: None }.collect(&mut readings).unwrap();
         assert_eq!(readings, []);
-    }
-
-    #[test]
-    fn health_is_what_the_status_says_and_damage_no_list() {
-        let health = |status| parse(&engine(status)).unwrap()[ID].is_healthy;
-        assert_eq!(health("Up 3 hours (healthy)"), Some(true));
-        assert_eq!(health("Up 3 hours"), None);
-        for bad in ["", "HTTP/1.0 200 OK\r\n\r\n{}", "HTTP/1.0 500 Oh\r\n\r\n[]", "\r\n\r\n[]"] {
-            assert_eq!(parse(bad.as_bytes()), None, "{bad}");
-        }
     }
 }
