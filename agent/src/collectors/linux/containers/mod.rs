@@ -1,16 +1,18 @@
 //! Containers: what each uses, from their control groups; names and health from Docker or Podman, if they may be asked.
 
 mod engine;
+mod moved;
 
-use super::number_of;
+use super::{number_of, patient::ASK_EVERY_MS, text_of};
 use crate::{
     collectors::{CollectError, Collector, Reading},
     os_clock,
 };
 use engine::{Engine, Known};
+use moved::{Moved, Stacks};
 use std::{
-    collections::BTreeMap,
-    fs,
+    collections::{BTreeMap, BTreeSet},
+    fs, mem,
     path::{Path, PathBuf},
 };
 
@@ -35,13 +37,58 @@ const SHORT_ID: usize = 12;
 /// Reads containers.
 pub struct Containers {
     root: PathBuf,
+    proc: PathBuf,
     engine: Option<Engine>,
+    stacks: Stacks,
+    looked_ms: Option<i64>,
+    /// What those that were told of have moved.
+    moved: BTreeMap<String, Moved>,
+    /// What only holds a pod of Kubernetes together, and is no container to anybody.
+    sandboxes: BTreeSet<String>,
 }
 
 impl Containers {
     /// A collector that asks the engine behind `socket`, if there is one.
     pub fn new(socket: Option<PathBuf>) -> Self {
-        Self { root: "/sys/fs/cgroup".into(), engine: socket.as_deref().map(Engine::new) }
+        Self {
+            root: "/sys/fs/cgroup".into(),
+            proc: "/proc".into(),
+            engine: socket.as_deref().map(Engine::new),
+            stacks: Stacks::new("/sys/dev/block".into()),
+            looked_ms: None,
+            moved: BTreeMap::new(),
+            sandboxes: BTreeSet::new(),
+        }
+    }
+
+    /// The control groups of containers, by the container's id.
+    fn groups(&mut self) -> BTreeMap<String, PathBuf> {
+        let mut groups = BTreeMap::new();
+        find_groups(&self.root, DEPTH_MAX, &mut groups);
+        self.sandboxes.retain(|id| groups.contains_key(id));
+        for (id, dir) in &groups {
+            if !self.sandboxes.contains(id) && is_sandbox(dir, &self.proc) {
+                self.sandboxes.insert(id.clone());
+            }
+        }
+        groups.retain(|id, _| !self.sandboxes.contains(id));
+        groups
+    }
+
+    /// Adds the samples of these containers. If they are too many, those go first that were told of before.
+    fn tell(&mut self, groups: BTreeMap<String, PathBuf>, readings: &mut Vec<Reading>) {
+        let mut before = mem::take(&mut self.moved);
+        let (known, new): (Vec<_>, Vec<_>) = groups.into_iter().partition(|(id, _)| before.contains_key(id));
+        for (id, dir) in known.into_iter().chain(new).take(CONTAINERS_MAX) {
+            let mut moved = before.remove(&id).unwrap_or_default();
+            let mut usage = Usage::read(&dir);
+            if let Ok(io_stat) = text_of(dir.join("io.stat")) {
+                usage.read_written = Some(moved.next(&io_stat, &mut self.stacks));
+            }
+            let known = self.engine.as_ref().and_then(|engine| engine.known(&id));
+            readings.extend(samples(&id, &usage, known));
+            self.moved.insert(id, moved);
+        }
     }
 }
 
@@ -51,18 +98,20 @@ impl Collector for Containers {
         if !self.root.join("cgroup.controllers").exists() {
             return Ok(());
         }
-        let mut groups = BTreeMap::new();
-        find_groups(&self.root, DEPTH_MAX, &mut groups);
-        let result = match &mut self.engine {
-            Some(engine) => engine.ask_if_due(os_clock::running_ms(), groups.keys()),
-            None => Ok(()),
-        };
-        readings.push(Reading::plain("container_count", groups.len() as f64));
-        for (id, dir) in groups.into_iter().take(CONTAINERS_MAX) {
-            let known = self.engine.as_ref().and_then(|engine| engine.known(&id));
-            readings.extend(samples(&id, &Usage::read(&dir), known));
+        let now_ms = os_clock::running_ms();
+        if self.looked_ms.is_none_or(|looked_ms| now_ms.saturating_sub(looked_ms) >= ASK_EVERY_MS) {
+            self.looked_ms = Some(now_ms);
+            self.stacks.forget();
         }
-        result
+        let groups = self.groups();
+        let count = groups.len();
+        let result = self.engine.as_mut().map_or(Ok(()), |engine| engine.ask_if_due(now_ms, groups.keys()));
+        readings.push(Reading::plain("container_count", count as f64));
+        self.tell(groups, readings);
+        match count {
+            0..=CONTAINERS_MAX => result,
+            _ => result.and(Err(CollectError::Absurd("there are more containers than are told of"))),
+        }
     }
 }
 
@@ -76,6 +125,16 @@ fn find_groups(dir: &Path, depth: usize, groups: &mut BTreeMap<String, PathBuf>)
             find_groups(&entry.path(), depth - 1, groups);
         }
     }
+}
+
+/// Whether a container of Kubernetes is `pause`, which every pod has beside its own: alone, and without a limit.
+fn is_sandbox(group: &Path, proc: &Path) -> bool {
+    let says = |path: &Path, word: &str| text_of(path).is_ok_and(|text| text.trim() == word);
+    group.to_str().is_some_and(|path| path.contains("kubepods"))
+        && says(&group.join("pids.current"), "1")
+        && says(&group.join("memory.max"), "max")
+        && text_of(group.join("cgroup.procs"))
+            .is_ok_and(|pid| says(&proc.join(pid.trim()).join("comm"), "pause"))
 }
 
 /// The id in a control group's name: `docker-ID.scope`, `libpod-ID.scope`, `cri-containerd-ID.scope`, or the bare id.
@@ -107,19 +166,9 @@ impl Usage {
             inactive_file: number_of(&text("memory.stat"), "inactive_file"),
             // Without a limit it says "max".
             memory_limit: text("memory.max").trim().parse().ok(),
-            read_written: fs::read_to_string(dir.join("io.stat")).ok().map(|text| bytes_of(&text)),
+            read_written: None,
         }
     }
-}
-
-/// Bytes read and written, all devices together: `8:0 rbytes=1 wbytes=2 rios=3 …`.
-fn bytes_of(io_stat: &str) -> [u64; 2] {
-    let sum = |key: &str| {
-        let values =
-            io_stat.split_whitespace().filter_map(|word| word.strip_prefix(key)?.parse::<u64>().ok());
-        values.fold(0_u64, u64::saturating_add)
-    };
-    [sum("rbytes="), sum("wbytes=")]
 }
 
 /// The samples of a container. Its memory is without the file cache that the kernel takes back first, as `docker stats`
@@ -149,6 +198,21 @@ mod tests {
 
     const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
+    /// A collector of the control groups, processes and devices in a directory.
+    fn containers(dir: &Path) -> Containers {
+        let (root, proc, stacks) = (dir.into(), dir.join("proc"), Stacks::new(dir.join("block")));
+        Containers { root, proc, stacks, ..Containers::new(None) }
+    }
+
+    /// A control group with these files, in a tree of the second version.
+    fn group(dir: &Path, path: &str, files: &[(&str, &str)]) {
+        fs::write(dir.join("cgroup.controllers"), "cpu io memory\n").unwrap();
+        fs::create_dir_all(dir.join(path)).unwrap();
+        for (file, text) in files {
+            fs::write(dir.join(path).join(file), text).unwrap();
+        }
+    }
+
     #[test]
     fn a_groups_name_has_its_containers_id() {
         for (name, found) in [
@@ -167,19 +231,15 @@ mod tests {
     #[test]
     fn a_tree_of_groups_and_an_engine_make_samples() {
         let dir = tempfile::tempdir().unwrap();
-        let group = dir.path().join("system.slice").join(format!("docker-{ID}.scope"));
-        fs::create_dir_all(&group).unwrap();
-        fs::write(dir.path().join("cgroup.controllers"), "cpu io memory\n").unwrap();
         // As Linux 6.1 writes them.
-        for (file, text) in [
+        let files = [
             ("cpu.stat", "usage_usec 1234567\nuser_usec 1000000\n"),
             ("memory.current", "1000\n"),
             ("memory.stat", "anon 500\ninactive_file 300\n"),
             ("memory.max", "max\n"),
             ("io.stat", "254:0 rbytes=10 wbytes=20 rios=1 wios=1\n8:0 rbytes=1 wbytes=2\n"),
-        ] {
-            fs::write(group.join(file), text).unwrap();
-        }
+        ];
+        group(dir.path(), &format!("system.slice/docker-{ID}.scope"), &files);
         let socket = dir.path().join("engine.sock");
         // As Docker 24 answers, shortened.
         let asked = fake_engine(&socket, 3, |path| {
@@ -188,8 +248,8 @@ mod tests {
             if path.contains("%22healthy%22") { "[]".to_owned() } else { format!("[{container}]") }
         });
         let mut readings = Vec::new();
-        let mut containers = Containers { root: dir.path().into(), engine: Some(Engine::new(&socket)) };
-        containers.collect(&mut readings).unwrap();
+        let mut asking = Containers { engine: Some(Engine::new(&socket)), ..containers(dir.path()) };
+        asking.collect(&mut readings).unwrap();
         assert_eq!(asked.join().unwrap().len(), 3);
         let of = |name, value| Reading::labelled(name, "container", "web", value);
         let expected = [
@@ -203,7 +263,7 @@ mod tests {
         assert_eq!(readings, expected);
         // Without an engine containers go by their ids.
         readings.clear();
-        Containers { root: dir.path().into(), engine: None }.collect(&mut readings).unwrap();
+        containers(dir.path()).collect(&mut readings).unwrap();
         assert_eq!(readings[1].labels, [("container", ID[..12].to_owned())]);
     }
 
@@ -211,7 +271,64 @@ mod tests {
     fn without_the_second_version_of_control_groups_there_is_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let mut readings = Vec::new();
-        Containers { root: dir.path().into(), engine: None }.collect(&mut readings).unwrap();
+        containers(dir.path()).collect(&mut readings).unwrap();
         assert_eq!(readings, []);
+    }
+
+    #[test]
+    fn what_holds_a_pod_together_is_no_container() {
+        let dir = tempfile::tempdir().unwrap();
+        // A pod of Kubernetes 1.28 with containerd on Linux 6.1: `pause`, a container with a limit, and one without.
+        let pod = "kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod8f0c.slice";
+        for (number, (pid, comm, limit)) in [
+            ("812\n", "pause\n", "max\n"),
+            ("901\n", "pause\n", "134217728\n"),
+            ("77\n", "redis-server\n", "max\n"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let files = [
+                ("cgroup.procs", pid),
+                ("pids.current", "1\n"),
+                ("memory.max", limit),
+                ("memory.current", "9\n"),
+            ];
+            group(dir.path(), &format!("{pod}/cri-containerd-{number}{}.scope", &ID[1..]), &files);
+            group(dir.path(), &format!("proc/{}", pid.trim()), &[("comm", comm)]);
+        }
+        let mut containers = containers(dir.path());
+        for round in 0..2 {
+            let mut readings = Vec::new();
+            containers.collect(&mut readings).unwrap();
+            let told: Vec<(&str, &str)> = readings[1..]
+                .iter()
+                .filter(|reading| reading.name == "container_memory_bytes")
+                .map(|reading| (reading.name, &reading.labels[0].1[..1]))
+                .collect();
+            let expected = [("container_memory_bytes", "1"), ("container_memory_bytes", "2")];
+            assert_eq!((readings[0].value, told.as_slice()), (2.0, &expected[..]), "{round}");
+            // That it is one stays known, even if it cannot be read any more.
+            fs::remove_dir_all(dir.path().join("proc/812")).ok();
+        }
+    }
+
+    #[test]
+    fn those_that_are_told_of_have_an_end_and_stay_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let add = |number: usize| {
+            group(dir.path(), &format!("{number:03}{}", &ID[3..]), &[("memory.current", "9\n")]);
+        };
+        let mut containers = containers(dir.path());
+        let mut collect = || {
+            let mut readings = Vec::new();
+            let result = containers.collect(&mut readings);
+            (readings[0].value, readings.len() - 1, result.is_ok())
+        };
+        (1..=CONTAINERS_MAX).for_each(add);
+        assert_eq!(collect(), (200.0, CONTAINERS_MAX, true));
+        add(0);
+        assert_eq!(collect(), (201.0, CONTAINERS_MAX, false));
+        assert!(!containers.moved.contains_key(&format!("000{}", &ID[3..])));
     }
 }
