@@ -163,7 +163,7 @@ pub mod tests {
     };
 
     /// For who answers; no test waits as long.
-    const LONG: Duration = Duration::from_secs(3_600);
+    pub const LONG: Duration = Duration::from_secs(3_600);
     const SHORT: Duration = Duration::from_millis(1);
 
     /// A socket as that of a server which was stopped: its queue is full, so that to connect takes for ever.

@@ -1,9 +1,13 @@
 //! Temperature sensors.
 
-use crate::collectors::{CollectError, Collector, Reading};
+use super::patient::{ASK_EVERY_MS, Answer, Patient};
+use crate::{
+    collectors::{CollectError, Collector, Reading},
+    os_clock,
+};
 use std::{
     collections::BTreeSet,
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
 };
 
@@ -12,82 +16,149 @@ pub const DESCRIBED: &[&str] = &["temperature_celsius"];
 
 /// Sensors that are told of. Reason: a server has two dozen; a board with hundreds is not watched by these.
 const SENSORS_MAX: usize = 64;
+/// Chips that are drives: to read one is a command to it, which a broken one need not answer. The others answer at once.
+const DRIVES: [&str; 2] = ["drivetemp", "nvme"];
 
-/// Reads sensors.
+/// What a chip's sensors tell, in thousandths of a degree. One that cannot be read, as that of a sleeping device, is
+/// passed over.
+type Values = Vec<Option<i64>>;
+
+/// Reads sensors. Which there are is looked up now and then, and so is what drives tell.
 pub struct Temperature {
     class: PathBuf,
+    looked_ms: Option<i64>,
+    chips: Vec<Chip>,
+    drives: Vec<(Chip, Answer<Values>)>,
+    patient: Patient<Chip, Values>,
 }
 
 impl Default for Temperature {
     fn default() -> Self {
-        Self { class: "/sys/class".into() }
+        let patient = Patient::new(ask);
+        Self { class: "/sys/class".into(), looked_ms: None, chips: Vec::new(), drives: Vec::new(), patient }
+    }
+}
+
+impl Temperature {
+    fn look_if_due(&mut self, now_ms: i64) {
+        if self.looked_ms.is_some_and(|looked_ms| now_ms.saturating_sub(looked_ms) < ASK_EVERY_MS) {
+            return;
+        }
+        self.looked_ms = Some(now_ms);
+        let mut chips = hardware_monitors(&self.class.join("hwmon"));
+        if chips.is_empty() {
+            chips = thermal_zones(&self.class.join("thermal"));
+        }
+        tell_apart(&mut chips);
+        let (drives, chips): (Vec<Chip>, _) = chips.into_iter().partition(|chip| chip.is_drive);
+        let answers = self.patient.ask(&drives.iter().collect::<Vec<_>>());
+        (self.chips, self.drives) = (chips, drives.into_iter().zip(answers).collect());
+    }
+
+    fn tell(&mut self, now_ms: i64, readings: &mut Vec<Reading>) -> Result<(), CollectError> {
+        self.look_if_due(now_ms);
+        for chip in &self.chips {
+            readings.extend(chip.samples(&chip.read()));
+        }
+        let mut result = Ok(());
+        for (chip, answer) in &self.drives {
+            match answer {
+                Ok(values) => readings.extend(chip.samples(values)),
+                Err(error) => result = Err(error.clone()),
+            }
+        }
+        result
     }
 }
 
 impl Collector for Temperature {
     fn collect(&mut self, readings: &mut Vec<Reading>) -> Result<(), CollectError> {
-        let mut sensors = hardware_monitors(&self.class.join("hwmon"));
-        if sensors.is_empty() {
-            sensors = thermal_zones(&self.class.join("thermal"));
-        }
-        readings.extend(samples(sensors));
-        Ok(())
+        self.tell(os_clock::running_ms(), readings)
     }
 }
 
-/// A sensor and what it tells, in thousandths of a degree.
+fn ask(chip: &Chip) -> Answer<Values> {
+    Ok(chip.read())
+}
+
+/// A chip with sensors.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sensor {
-    /// The chip's name.
-    pub chip: String,
+struct Chip {
+    name: String,
     /// What tells chips of one name apart.
-    pub device: String,
-    /// The sensor's label, or its number.
-    pub name: String,
-    /// Its reading.
-    pub millidegrees: i64,
+    device: String,
+    is_drive: bool,
+    /// The sensors' labels or numbers, and where each is read.
+    sensors: Vec<(String, PathBuf)>,
 }
 
-/// The kernel's `Documentation/hwmon/sysfs-interface.rst`. A sensor that cannot be read, as one of a sleeping device, is
-/// passed over.
-fn hardware_monitors(class: &Path) -> Vec<Sensor> {
-    let mut sensors = Vec::new();
-    for chip in entries(class) {
-        let Some(name) = text(&chip.join("name")) else { continue };
-        let device = fs::canonicalize(chip.join("device")).ok();
-        let device = device.as_deref().unwrap_or(&chip).file_name();
-        let device = device.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        for input in entries(&chip) {
-            let Some(number) = file_name(&input)
-                .and_then(|name| Some(name.strip_prefix("temp")?.strip_suffix("_input")?.to_owned()))
-            else {
-                continue;
-            };
-            let Some(millidegrees) = text(&input).and_then(|text| text.parse().ok()) else { continue };
-            let label = text(&chip.join(format!("temp{number}_label")));
-            sensors.push(Sensor {
-                chip: name.clone(),
-                device: device.clone(),
-                name: label.unwrap_or_else(|| format!("temp{number}")),
-                millidegrees,
-            });
-        }
+impl fmt::Display for Chip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the temperature of {} {}", self.name, self.device)
     }
-    sensors
+}
+
+impl Chip {
+    fn read(&self) -> Values {
+        self.sensors.iter().map(|(_, input)| text(input)?.parse().ok()).collect()
+    }
+
+    /// The samples of its sensors, to a tenth of a degree.
+    fn samples(&self, values: &[Option<i64>]) -> Vec<Reading> {
+        let sample = |((sensor, _), millidegrees): (&(String, _), &Option<i64>)| {
+            // A sensor that is not connected tells the coldest or the hottest it knows.
+            let real = millidegrees.filter(|told| (-100_000..200_000).contains(told))?;
+            let degrees = (real as f64 / 100.0).round() / 10.0;
+            let of_chip = Reading::labelled("temperature_celsius", "chip", &self.name, degrees);
+            Some(of_chip.with("sensor", sensor))
+        };
+        self.sensors.iter().zip(values).filter_map(sample).collect()
+    }
+}
+
+/// The kernel's `Documentation/hwmon/sysfs-interface.rst`.
+fn hardware_monitors(class: &Path) -> Vec<Chip> {
+    let chip = |dir: PathBuf| {
+        let device = fs::canonicalize(dir.join("device")).ok();
+        let device = device.as_deref().and_then(file_name).or_else(|| file_name(&dir))?.to_owned();
+        // Drivers of the time of Linux 3.10 have their files one deeper.
+        let dir = if dir.join("name").exists() { dir } else { dir.join("device") };
+        let name = text(&dir.join("name"))?;
+        let sensor = |input: PathBuf| {
+            let number = file_name(&input)?.strip_prefix("temp")?.strip_suffix("_input")?;
+            let label = text(&dir.join(format!("temp{number}_label")));
+            Some((label.unwrap_or_else(|| format!("temp{number}")), input))
+        };
+        let sensors: Vec<_> = entries(&dir).into_iter().filter_map(sensor).collect();
+        let is_drive = DRIVES.contains(&name.as_str());
+        (!sensors.is_empty()).then_some(Chip { name, device, is_drive, sensors })
+    };
+    entries(class).into_iter().filter_map(chip).collect()
 }
 
 /// What small boards have instead.
-fn thermal_zones(class: &Path) -> Vec<Sensor> {
+fn thermal_zones(class: &Path) -> Vec<Chip> {
     let zone = |zone: PathBuf| {
-        let number = file_name(&zone)?.strip_prefix("thermal_zone")?.to_owned();
-        Some(Sensor {
-            chip: text(&zone.join("type"))?,
-            device: number.clone(),
-            name: format!("zone{number}"),
-            millidegrees: text(&zone.join("temp"))?.parse().ok()?,
-        })
+        let device = file_name(&zone)?.strip_prefix("thermal_zone")?.to_owned();
+        let sensors = vec![(format!("zone{device}"), zone.join("temp"))];
+        Some(Chip { name: text(&zone.join("type"))?, device, is_drive: false, sensors })
     };
     entries(class).into_iter().filter_map(zone).collect()
+}
+
+/// Where two chips have one name, each gets its device's beside it; what is still the same is there once.
+fn tell_apart(chips: &mut [Chip]) {
+    let devices: BTreeSet<(String, String)> =
+        chips.iter().map(|chip| (chip.name.clone(), chip.device.clone())).collect();
+    let mut seen = BTreeSet::new();
+    for chip in chips {
+        if devices.iter().filter(|(name, _)| *name == chip.name).count() > 1 {
+            chip.name = format!("{} {}", chip.name, chip.device);
+        }
+        chip.sensors.retain(|(sensor, _)| {
+            seen.len() < SENSORS_MAX && seen.insert((chip.name.clone(), sensor.clone()))
+        });
+    }
 }
 
 fn entries(dir: &Path) -> Vec<PathBuf> {
@@ -106,53 +177,48 @@ fn text(path: &Path) -> Option<String> {
     Some(text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
-/// The samples of sensors, to a tenth of a degree. Where two chips have one name, each has its device's beside it; what is
-/// still the same is there once.
-pub fn samples(sensors: Vec<Sensor>) -> Vec<Reading> {
-    let devices_of = |chip: &str| {
-        let of_chip = sensors.iter().filter(|sensor| sensor.chip == chip);
-        of_chip.map(|sensor| sensor.device.as_str()).collect::<BTreeSet<_>>().len()
-    };
-    let mut seen = BTreeSet::new();
-    let mut samples = Vec::new();
-    for sensor in &sensors {
-        let chip = match devices_of(&sensor.chip) {
-            0 | 1 => sensor.chip.clone(),
-            _ => format!("{} {}", sensor.chip, sensor.device),
-        };
-        // A sensor that is not connected tells the coldest or the hottest it knows.
-        let is_real = (-100_000..200_000).contains(&sensor.millidegrees);
-        if is_real && samples.len() < SENSORS_MAX && seen.insert((chip.clone(), sensor.name.clone())) {
-            let degrees = (sensor.millidegrees as f64 / 100.0).round() / 10.0;
-            samples.push(
-                Reading::labelled("temperature_celsius", "chip", &chip, degrees).with("sensor", &sensor.name),
-            );
-        }
-    }
-    samples
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collectors::linux::patient::tests::LONG;
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    use std::{os::unix::fs::symlink, time::Duration};
+
+    fn write(root: &Path, files: &[(&str, &str)]) {
+        for (path, text) in files {
+            let path = root.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+    }
 
     /// A tree of files of this name and text.
     fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
-        for (path, text) in files {
-            let path = root.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
+        write(root.path(), files);
         root
+    }
+
+    fn of(root: &Path) -> Temperature {
+        let patient = Patient::with_patience(ask, LONG);
+        Temperature { class: root.into(), patient, ..Temperature::default() }
+    }
+
+    /// What is told at an instant, and whether that is all.
+    fn told_at(temperature: &mut Temperature, now_ms: i64) -> (Vec<(String, String, f64)>, Option<String>) {
+        let mut readings = Vec::new();
+        let result = temperature.tell(now_ms, &mut readings);
+        let label = |reading: &Reading, at: usize| reading.labels[at].1.clone();
+        let rows =
+            readings.iter().map(|reading| (label(reading, 0), label(reading, 1), reading.value)).collect();
+        (rows, result.err().map(|error| error.to_string()))
     }
 
     fn told(files: &[(&str, &str)]) -> Vec<(String, String, f64)> {
         let root = tree(files);
-        let mut readings = Vec::new();
-        Temperature { class: root.path().into() }.collect(&mut readings).unwrap();
-        let label = |reading: &Reading, at: usize| reading.labels[at].1.clone();
-        readings.iter().map(|reading| (label(reading, 0), label(reading, 1), reading.value)).collect()
+        let (rows, error) = told_at(&mut of(root.path()), 0);
+        assert_eq!(error, None);
+        rows
     }
 
     fn row(chip: &str, sensor: &str, degrees: f64) -> (String, String, f64) {
@@ -173,6 +239,7 @@ mod tests {
             ("hwmon/hwmon2/temp1_input", "41000\n"),
             ("hwmon/hwmon2/temp2_input", "-273150\n"),
             ("hwmon/hwmon2/temp3_input", "\n"),
+            ("hwmon/hwmon3/name", "a fan\n"),
             ("thermal/thermal_zone0/type", "acpitz\n"),
             ("thermal/thermal_zone0/temp", "27800\n"),
         ];
@@ -187,15 +254,65 @@ mod tests {
     }
 
     #[test]
+    fn an_old_kernels_chips_have_their_files_one_deeper() {
+        // As Linux 3.10 of CentOS 7 has the sensors of a processor.
+        let root = tree(&[
+            ("coretemp.0/name", "coretemp\n"),
+            ("coretemp.0/temp2_input", "41000\n"),
+            ("coretemp.0/temp2_label", "Core 0\n"),
+            ("hwmon/hwmon0/power/control", "auto\n"),
+        ]);
+        symlink(root.path().join("coretemp.0"), root.path().join("hwmon/hwmon0/device")).unwrap();
+        assert_eq!(told_at(&mut of(root.path()), 0).0, [row("coretemp", "Core 0", 41.0)]);
+    }
+
+    #[test]
+    fn drives_are_asked_now_and_then_and_the_others_each_time() {
+        let root = tree(&[("hwmon/hwmon0/name", "k10temp\n"), ("hwmon/hwmon1/name", "drivetemp\n")]);
+        let mut temperature = of(root.path());
+        for (now_ms, now, [chip, drive]) in [
+            (0, "1000", [1.0, 1.0]),
+            (ASK_EVERY_MS - 1, "2000", [2.0, 1.0]),
+            (ASK_EVERY_MS, "3000", [3.0, 3.0]),
+        ] {
+            write(root.path(), &[("hwmon/hwmon0/temp1_input", now), ("hwmon/hwmon1/temp1_input", now)]);
+            let expected = vec![row("k10temp", "temp1", chip), row("drivetemp", "temp1", drive)];
+            assert_eq!(told_at(&mut temperature, now_ms), (expected, None), "{now_ms}");
+        }
+    }
+
+    #[test]
+    fn a_drive_that_never_answers_is_waited_for_once_and_the_others_are_told() {
+        let files = [
+            ("hwmon/hwmon0/name", "k10temp\n"),
+            ("hwmon/hwmon0/temp1_input", "45250\n"),
+            ("hwmon/hwmon1/name", "drivetemp\n"),
+        ];
+        let root = tree(&files);
+        // To open it takes until somebody writes to it, which nobody does.
+        let dead = root.path().join("hwmon/hwmon1/temp1_input");
+        mknodat(CWD, &dead, FileType::Fifo, Mode::RUSR, 0).unwrap();
+        let patient = Patient::with_patience(ask, Duration::from_millis(1));
+        let mut temperature = Temperature { patient, ..of(root.path()) };
+        for (now_ms, why) in [
+            (0, "it does not answer"),
+            (ASK_EVERY_MS - 1, "it does not answer"),
+            (ASK_EVERY_MS, "an earlier question has not been answered yet"),
+        ] {
+            let (rows, error) = told_at(&mut temperature, now_ms);
+            assert_eq!(rows, [row("k10temp", "temp1", 45.3)]);
+            assert_eq!(error.unwrap(), format!("the temperature of drivetemp hwmon1 cannot be read: {why}"));
+        }
+    }
+
+    #[test]
     fn sensors_have_an_end() {
-        let sensor = |number: usize| Sensor {
-            chip: "c".into(),
-            device: "d".into(),
-            name: number.to_string(),
-            millidegrees: 1_000,
-        };
-        for (sensors, told) in [(SENSORS_MAX, SENSORS_MAX), (SENSORS_MAX + 1, SENSORS_MAX)] {
-            assert_eq!(samples((0..sensors).map(sensor).collect()).len(), told);
+        for (sensors, expected) in [(SENSORS_MAX, SENSORS_MAX), (SENSORS_MAX + 1, SENSORS_MAX)] {
+            let root = tree(&[("hwmon/hwmon0/name", "c")]);
+            for number in 0..sensors {
+                write(root.path(), &[(&format!("hwmon/hwmon0/temp{number}_input"), "1000")]);
+            }
+            assert_eq!(told_at(&mut of(root.path()), 0).0.len(), expected);
         }
     }
 }

@@ -133,7 +133,7 @@ struct Listed {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use crate::collectors::linux::patient::tests::stuck_socket;
+    use crate::collectors::linux::patient::tests::{LONG, stuck_socket};
     use std::{
         io::{BufRead, BufReader},
         os::unix::net::UnixListener,
@@ -165,6 +165,11 @@ pub mod tests {
         })
     }
 
+    /// An engine that is waited for.
+    pub fn patient_engine(socket: &Path) -> Engine {
+        Engine { patient: Patient::with_patience(ask, LONG), ..Engine::new(socket) }
+    }
+
     fn ask_if_due(engine: &mut Engine, now_ms: i64, ids: &[&str]) -> Result<(), CollectError> {
         let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
         engine.ask_if_due(now_ms, ids.iter())
@@ -192,7 +197,7 @@ pub mod tests {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("engine");
         let asked = fake_engine(&socket, 3, podman);
-        let mut engine = Engine::new(&socket);
+        let mut engine = patient_engine(&socket);
         ask_if_due(&mut engine, 0, &["a", "b", "c"]).unwrap();
         for (id, name, is_healthy) in
             [("a", "web", Some(true)), ("b", "db", Some(false)), ("c", "cron", None)]
@@ -207,7 +212,7 @@ pub mod tests {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("engine");
         let asked = fake_engine(&socket, 3 * 3, |_| "[]".to_owned());
-        let mut engine = Engine::new(&socket);
+        let mut engine = patient_engine(&socket);
         for (now_ms, containers) in [
             (0, &["a"][..]),
             (1, &["a"]),
@@ -226,7 +231,7 @@ pub mod tests {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("engine");
         let asked = fake_engine(&socket, 3, podman);
-        let mut engine = Engine::new(&socket);
+        let mut engine = patient_engine(&socket);
         ask_if_due(&mut engine, 0, &["a"]).unwrap();
         asked.join().unwrap();
         for now_ms in [ASK_EVERY_MS, ASK_EVERY_MS + 1] {
@@ -240,7 +245,7 @@ pub mod tests {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("engine");
         let _stuck = stuck_socket(&socket);
-        let mut engine = Engine::new(&socket);
+        let mut engine = patient_engine(&socket);
         engine.patient = Patient::with_patience(ask, Duration::from_millis(1));
         let mut error =
             |now_ms, container| ask_if_due(&mut engine, now_ms, &[container]).unwrap_err().to_string();

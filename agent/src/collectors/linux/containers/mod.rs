@@ -194,7 +194,7 @@ pub fn samples(id: &str, usage: &Usage, known: Option<&Known>) -> Vec<Reading> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use engine::tests::fake_engine;
+    use engine::tests::{fake_engine, patient_engine};
 
     const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
@@ -248,7 +248,7 @@ mod tests {
             if path.contains("%22healthy%22") { "[]".to_owned() } else { format!("[{container}]") }
         });
         let mut readings = Vec::new();
-        let mut asking = Containers { engine: Some(Engine::new(&socket)), ..containers(dir.path()) };
+        let mut asking = Containers { engine: Some(patient_engine(&socket)), ..containers(dir.path()) };
         asking.collect(&mut readings).unwrap();
         assert_eq!(asked.join().unwrap().len(), 3);
         let of = |name, value| Reading::labelled(name, "container", "web", value);

@@ -169,7 +169,7 @@ fn watched_samples(watched: &[UnitState]) -> impl Iterator<Item = Reading> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collectors::linux::patient::tests::stuck_socket;
+    use crate::collectors::linux::patient::tests::{LONG, stuck_socket};
     use message::tests::fake_bus;
     use std::path::Path;
 
@@ -186,6 +186,7 @@ mod tests {
         let mut units = Units::new(watched.iter().map(|name| (*name).to_owned()).collect());
         units.booted = dir.into();
         units.question.socket = dir.join("bus");
+        units.patient = Patient::with_patience(ask, LONG);
         units
     }
 
