@@ -1,4 +1,4 @@
-//! Counters that some drivers still keep in 32 bits, carried on over their wraps.
+//! Counters of which a system tells 32 bits, as macOS does, carried on over their wraps. Linux tells 64.
 
 use std::collections::BTreeMap;
 

@@ -3,6 +3,7 @@
 //! read, a pure `parse` where there is a text to parse, and `samples`, the pure way from reading to samples, which the
 //! tests call. Which nouns there are depends on the operating system: [`linux`], or what sysinfo tells elsewhere.
 
+#[cfg(any(test, not(target_os = "linux")))]
 mod carried;
 pub mod itself;
 #[cfg(target_os = "linux")]

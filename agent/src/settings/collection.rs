@@ -7,7 +7,7 @@ use std::{ops::RangeInclusive, path::PathBuf};
 pub const TRAFFIC_RESET_DAY: RangeInclusive<u8> = 1..=28;
 
 /// Interfaces that are left out: what leads nowhere, and what containers and virtual machines are plugged into.
-pub const INTERFACES_EXCLUDE: &str = "lo, veth*, docker*, br-*, virbr*, vnet*, cni*, flannel*, cali*, podman*, lxc*, ifb*, dummy*, fwbr*, fwpr*, fwln*";
+pub const INTERFACES_EXCLUDE: &str = "lo, veth*, docker*, br-*, virbr*, vnet*, tap*, cni*, flannel*, cali*, cilium*, eni*, azv*, gke*, kube-ipvs0, podman*, lxc*, lxd*, incus*, ifb*, dummy*, fwbr*, fwpr*, fwln*";
 /// Devices that are left out: what is no disk, and what lies on disks that are counted themselves.
 pub const DEVICES_EXCLUDE: &str = "loop*, ram*, zram*, fd*, sr*, dm-*";
 /// File systems that hold no files of their own, or another host's, whom asking can take for ever.
@@ -133,6 +133,42 @@ impl Collection {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_containers_and_virtual_machines_are_plugged_into_is_left_out() {
+        let excludes = Excludes::default().or_defaults(Naming::Edgewatch);
+        for name in [
+            "lo",
+            "tap100i0",
+            "vnet3",
+            "eni5f2a1b9c0d3",
+            "azv12ab34cd56e",
+            "gke0a1b2c3d4e5",
+            "cilium_host",
+            "cilium_vxlan",
+            "lxc_health",
+            "lxdbr0",
+            "incusbr0",
+            "kube-ipvs0",
+        ] {
+            assert!(excludes.interfaces.matches(name), "{name}");
+        }
+        for name in [
+            "eth0",
+            "ens5",
+            "enp3s0",
+            "eno1",
+            "enx001122334455",
+            "bond0",
+            "wg0",
+            "tun0",
+            "br0",
+            "vmbr0",
+            "wlan0",
+        ] {
+            assert!(!excludes.interfaces.matches(name), "{name}");
+        }
+    }
 
     #[test]
     fn what_is_said_goes_before_what_a_naming_leaves_out() {
