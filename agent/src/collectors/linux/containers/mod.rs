@@ -11,7 +11,7 @@ use crate::{
 use engine::{Engine, Known};
 use moved::{Moved, Stacks};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs, mem,
     path::{Path, PathBuf},
 };
@@ -41,10 +41,12 @@ pub struct Containers {
     engine: Option<Engine>,
     stacks: Stacks,
     looked_ms: Option<i64>,
+    /// All control groups of the host, when they were looked through.
+    descendants: Option<u64>,
+    /// Those of containers, by the container's id.
+    groups: BTreeMap<String, PathBuf>,
     /// What those that were told of have moved.
     moved: BTreeMap<String, Moved>,
-    /// What only holds a pod of Kubernetes together, and is no container to anybody.
-    sandboxes: BTreeSet<String>,
 }
 
 impl Containers {
@@ -56,38 +58,42 @@ impl Containers {
             engine: socket.as_deref().map(Engine::new),
             stacks: Stacks::new("/sys/dev/block".into()),
             looked_ms: None,
+            descendants: None,
+            groups: BTreeMap::new(),
             moved: BTreeMap::new(),
-            sandboxes: BTreeSet::new(),
         }
     }
 
-    /// The control groups of containers, by the container's id.
-    fn groups(&mut self) -> BTreeMap<String, PathBuf> {
-        let mut groups = BTreeMap::new();
-        find_groups(&self.root, DEPTH_MAX, &mut groups);
-        self.sandboxes.retain(|id| groups.contains_key(id));
-        for (id, dir) in &groups {
-            if !self.sandboxes.contains(id) && is_sandbox(dir, &self.proc) {
-                self.sandboxes.insert(id.clone());
-            }
+    /// Looks through all control groups when it is due, or when there are other groups than before: that is dear, and the
+    /// kernel tells how many there are.
+    fn look(&mut self, now_ms: i64) {
+        let descendants = text_of(self.root.join("cgroup.stat"));
+        let descendants = descendants.ok().and_then(|text| number_of(&text, "nr_descendants"));
+        let is_due = self.looked_ms.is_none_or(|looked_ms| now_ms.saturating_sub(looked_ms) >= ASK_EVERY_MS);
+        let are_as_many = descendants.is_some() && descendants == self.descendants;
+        if !is_due && are_as_many && self.groups.values().all(|dir| dir.exists()) {
+            return;
         }
-        groups.retain(|id, _| !self.sandboxes.contains(id));
-        groups
+        (self.looked_ms, self.descendants) = (Some(now_ms), descendants);
+        self.stacks.forget();
+        self.groups.clear();
+        find_groups(&self.root, DEPTH_MAX, &mut self.groups);
+        self.groups.retain(|_, dir| !is_sandbox(dir, &self.proc));
     }
 
-    /// Adds the samples of these containers. If they are too many, those go first that were told of before.
-    fn tell(&mut self, groups: BTreeMap<String, PathBuf>, readings: &mut Vec<Reading>) {
+    /// Adds the containers' samples. If they are too many, those go first that were told of before.
+    fn tell(&mut self, readings: &mut Vec<Reading>) {
         let mut before = mem::take(&mut self.moved);
-        let (known, new): (Vec<_>, Vec<_>) = groups.into_iter().partition(|(id, _)| before.contains_key(id));
+        let (known, new): (Vec<_>, Vec<_>) = self.groups.iter().partition(|(id, _)| before.contains_key(*id));
         for (id, dir) in known.into_iter().chain(new).take(CONTAINERS_MAX) {
-            let mut moved = before.remove(&id).unwrap_or_default();
-            let mut usage = Usage::read(&dir);
+            let mut moved = before.remove(id).unwrap_or_default();
+            let mut usage = Usage::read(dir);
             if let Ok(io_stat) = text_of(dir.join("io.stat")) {
                 usage.read_written = Some(moved.next(&io_stat, &mut self.stacks));
             }
-            let known = self.engine.as_ref().and_then(|engine| engine.known(&id));
-            readings.extend(samples(&id, &usage, known));
-            self.moved.insert(id, moved);
+            let known = self.engine.as_ref().and_then(|engine| engine.known(id));
+            readings.extend(samples(id, &usage, known));
+            self.moved.insert(id.clone(), moved);
         }
     }
 }
@@ -99,16 +105,12 @@ impl Collector for Containers {
             return Ok(());
         }
         let now_ms = os_clock::running_ms();
-        if self.looked_ms.is_none_or(|looked_ms| now_ms.saturating_sub(looked_ms) >= ASK_EVERY_MS) {
-            self.looked_ms = Some(now_ms);
-            self.stacks.forget();
-        }
-        let groups = self.groups();
-        let count = groups.len();
-        let result = self.engine.as_mut().map_or(Ok(()), |engine| engine.ask_if_due(now_ms, groups.keys()));
-        readings.push(Reading::plain("container_count", count as f64));
-        self.tell(groups, readings);
-        match count {
+        self.look(now_ms);
+        let engine = self.engine.as_mut();
+        let result = engine.map_or(Ok(()), |engine| engine.ask_if_due(now_ms, self.groups.keys()));
+        readings.push(Reading::plain("container_count", self.groups.len() as f64));
+        self.tell(readings);
+        match self.groups.len() {
             0..=CONTAINERS_MAX => result,
             _ => result.and(Err(CollectError::Absurd("there are more containers than are told of"))),
         }
@@ -297,20 +299,43 @@ mod tests {
             group(dir.path(), &format!("{pod}/cri-containerd-{number}{}.scope", &ID[1..]), &files);
             group(dir.path(), &format!("proc/{}", pid.trim()), &[("comm", comm)]);
         }
+        let mut readings = Vec::new();
+        containers(dir.path()).collect(&mut readings).unwrap();
+        let ids: Vec<&str> = readings[1..].iter().map(|reading| &reading.labels[0].1[..1]).collect();
+        // The limited one has a limit to tell, too.
+        assert_eq!((readings[0].value, ids.as_slice()), (2.0, &["1", "1", "2"][..]));
+    }
+
+    #[test]
+    fn groups_are_looked_through_when_there_are_others_and_now_and_then() {
+        let dir = tempfile::tempdir().unwrap();
+        let add = |number: usize| group(dir.path(), &format!("{number}{}", &ID[1..]), &[]);
+        // As Linux 6.1 has it; before 4.14 there is none.
+        let count = |groups: usize| {
+            let text = format!("nr_descendants {groups}\nnr_dying_descendants 9\n");
+            fs::write(dir.path().join("cgroup.stat"), text).unwrap();
+        };
         let mut containers = containers(dir.path());
-        for round in 0..2 {
-            let mut readings = Vec::new();
-            containers.collect(&mut readings).unwrap();
-            let told: Vec<(&str, &str)> = readings[1..]
-                .iter()
-                .filter(|reading| reading.name == "container_memory_bytes")
-                .map(|reading| (reading.name, &reading.labels[0].1[..1]))
-                .collect();
-            let expected = [("container_memory_bytes", "1"), ("container_memory_bytes", "2")];
-            assert_eq!((readings[0].value, told.as_slice()), (2.0, &expected[..]), "{round}");
-            // That it is one stays known, even if it cannot be read any more.
-            fs::remove_dir_all(dir.path().join("proc/812")).ok();
-        }
+        let mut found = |now_ms| {
+            containers.look(now_ms);
+            containers.groups.len()
+        };
+        add(1);
+        count(50);
+        assert_eq!(found(0), 1);
+        // One has come and another group has gone: that takes until it is due.
+        add(2);
+        assert_eq!((found(ASK_EVERY_MS - 1), found(ASK_EVERY_MS)), (1, 2));
+        add(3);
+        count(51);
+        assert_eq!(found(ASK_EVERY_MS), 3);
+        // One has taken another's place.
+        add(4);
+        fs::remove_dir(dir.path().join(format!("1{}", &ID[1..]))).unwrap();
+        assert_eq!(found(ASK_EVERY_MS), 3);
+        fs::remove_file(dir.path().join("cgroup.stat")).unwrap();
+        add(5);
+        assert_eq!(found(ASK_EVERY_MS), 4);
     }
 
     #[test]
