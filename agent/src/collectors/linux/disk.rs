@@ -71,7 +71,7 @@ pub struct Disk {
     table: Kept,
     read_ms: Option<i64>,
     mounts: Vec<Mount>,
-    patient: Patient<str, Option<Space>>,
+    patient: Patient<Option<Space>>,
 }
 
 impl Disk {

@@ -8,7 +8,10 @@ use std::{
     io,
     os::unix::net::UnixStream,
     path::Path,
-    sync::mpsc::{Receiver, SyncSender, channel, sync_channel},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        mpsc::{Receiver, Sender, channel},
+    },
     thread::{Builder, JoinHandle},
     time::Duration,
 };
@@ -30,25 +33,15 @@ const SOCKET_PATIENCE: Duration = Duration::from_secs(60);
 pub type Answer<A> = Result<A, CollectError>;
 
 /// Asks questions of one kind, with patience for each.
-pub struct Patient<Q: ToOwned + ?Sized, A> {
+pub struct Patient<A, Q: ToOwned + ?Sized = str> {
     ask: fn(&Q) -> Answer<A>,
-    patience: Duration,
-    worker: Option<Worker<Q::Owned, A>>,
-    /// Questions that have not been answered yet, and the threads that wait for that.
-    silent: Vec<(Q::Owned, JoinHandle<()>)>,
+    threads: Threads,
 }
 
-/// A thread that asks one question after the other.
-struct Worker<Q, A> {
-    questions: SyncSender<Vec<Q>>,
-    answers: Receiver<Answer<A>>,
-    thread: JoinHandle<()>,
-}
-
-impl<Q, A> Patient<Q, A>
+impl<A, Q> Patient<A, Q>
 where
-    Q: ToOwned<Owned: Clone + Send> + Display + PartialEq + ?Sized + 'static,
     A: Send + 'static,
+    Q: ToOwned<Owned: Send + Sync> + Display + ?Sized + 'static,
 {
     /// Nothing is asked yet, and no thread runs.
     pub const fn new(ask: fn(&Q) -> Answer<A>) -> Self {
@@ -57,92 +50,144 @@ where
 
     /// One whose answers may take longer, or less.
     pub const fn with_patience(ask: fn(&Q) -> Answer<A>, patience: Duration) -> Self {
-        Self { ask, patience, worker: None, silent: Vec::new() }
+        Self { ask, threads: Threads { patience, worker: None, silent: Vec::new() } }
     }
 
     /// The answers to these questions, in their order.
     pub fn ask(&mut self, questions: &[&Q]) -> Vec<Answer<A>> {
-        self.silent.retain(|(_, thread)| !thread.is_finished());
-        let mut answers = Vec::new();
-        while let Some((question, rest)) = questions.get(answers.len()..).and_then(<[&Q]>::split_first) {
-            if self.is_silent(question) {
-                answers.push(fault(*question, &"an earlier question has not been answered yet"));
-                continue;
-            }
-            let run = rest.iter().take_while(|question| !self.is_silent(question));
-            let run = [question].into_iter().chain(run).map(|question| (*question).to_owned()).collect();
-            match self.take_worker() {
-                Ok(worker) => self.ask_in_a_row(worker, run, &mut answers),
-                Err(error) => answers.push(fault(*question, &error)),
-            }
-        }
-        answers
+        let asked = |question: &&Q| {
+            Arc::new(Asked { ask: self.ask, question: (*question).to_owned(), answer: Mutex::new(None) })
+        };
+        let asked: Vec<Arc<Asked<A, Q>>> = questions.iter().map(asked).collect();
+        let tasks: Vec<Task> = asked.iter().map(|asked| Arc::clone(asked) as Task).collect();
+        let outcomes = self.threads.run(&tasks).into_iter();
+        outcomes.zip(asked).map(|(outcome, asked)| outcome.and_then(|()| asked.take())).collect()
     }
 
     /// The answer to this question.
     pub fn ask_one(&mut self, question: &Q) -> Answer<A> {
-        self.ask(&[question]).pop().unwrap_or_else(|| fault(question, &"nobody asks"))
+        self.ask(&[question]).pop().unwrap_or_else(|| Err(fault(question, &"nobody asks")))
+    }
+}
+
+/// A question, and the place for its answer.
+struct Asked<A, Q: ToOwned + ?Sized> {
+    ask: fn(&Q) -> Answer<A>,
+    question: Q::Owned,
+    answer: Mutex<Option<Answer<A>>>,
+}
+
+impl<A, Q: ToOwned + Display + ?Sized> Asked<A, Q> {
+    fn place(&self) -> MutexGuard<'_, Option<Answer<A>>> {
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_silent(&self, question: &Q) -> bool {
-        self.silent.iter().any(|(silent, _)| silent.borrow() == question)
+    fn take(&self) -> Answer<A> {
+        self.place().take().unwrap_or_else(|| Err(fault(self.question.borrow(), &"it was not asked")))
+    }
+}
+
+/// A question without its kind: what follows is compiled once for all.
+trait Ask: Send + Sync {
+    fn ask(&self);
+    fn name(&self) -> String;
+}
+
+type Task = Arc<dyn Ask>;
+
+impl<A: Send, Q: ToOwned<Owned: Send + Sync> + Display + ?Sized> Ask for Asked<A, Q> {
+    fn ask(&self) {
+        let answer = (self.ask)(self.question.borrow());
+        *self.place() = Some(answer);
     }
 
-    /// Adds the answers to these questions, as far as the first one that stays without.
-    fn ask_in_a_row(
-        &mut self,
-        worker: Worker<Q::Owned, A>,
-        questions: Vec<Q::Owned>,
-        answers: &mut Vec<Answer<A>>,
-    ) {
-        // A thread that is gone does not answer either.
-        let _asked = worker.questions.try_send(questions.clone());
-        for question in questions {
-            match worker.answers.recv_timeout(self.patience) {
-                Ok(answer) => answers.push(answer),
-                Err(_) => {
-                    answers.push(fault(question.borrow(), &"it does not answer"));
-                    // Nobody listens to the thread any more: with its answer it ends.
-                    self.silent.push((question, worker.thread));
-                    return;
-                }
+    fn name(&self) -> String {
+        self.question.borrow().to_string()
+    }
+}
+
+/// The threads of one kind of questions.
+struct Threads {
+    patience: Duration,
+    worker: Option<Worker>,
+    /// Questions that have not been answered yet, and the threads that wait for that.
+    silent: Vec<(String, JoinHandle<()>)>,
+}
+
+/// A thread that asks one question after the other, and tells after each.
+struct Worker {
+    tasks: Sender<Vec<Task>>,
+    asked: Receiver<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Threads {
+    /// Whether each of these was answered.
+    fn run(&mut self, tasks: &[Task]) -> Vec<Answer<()>> {
+        self.silent.retain(|(_, thread)| !thread.is_finished());
+        let mut outcomes = Vec::new();
+        while let Some((task, rest)) = tasks.get(outcomes.len()..).and_then(<[Task]>::split_first) {
+            if self.is_silent(task) {
+                outcomes.push(Err(fault(&task.name(), &"an earlier question has not been answered yet")));
+                continue;
             }
+            let row = rest.iter().take_while(|task| !self.is_silent(task));
+            let row: Vec<Task> = [task].into_iter().chain(row).map(Arc::clone).collect();
+            match self.take_worker() {
+                Ok(worker) => self.run_row(worker, row, &mut outcomes),
+                Err(error) => outcomes.push(Err(fault(&task.name(), &error))),
+            }
+        }
+        outcomes
+    }
+
+    fn is_silent(&self, task: &Task) -> bool {
+        self.silent.iter().any(|(silent, _)| *silent == task.name())
+    }
+
+    /// Adds whether these were answered, as far as the first one that was not.
+    fn run_row(&mut self, worker: Worker, row: Vec<Task>, outcomes: &mut Vec<Answer<()>>) {
+        // A thread that is gone does not answer either.
+        let _sent = worker.tasks.send(row.clone());
+        for task in row {
+            if worker.asked.recv_timeout(self.patience).is_err() {
+                outcomes.push(Err(fault(&task.name(), &"it does not answer")));
+                // Nobody listens to the thread any more: with its answer it ends.
+                self.silent.push((task.name(), worker.thread));
+                return;
+            }
+            outcomes.push(Ok(()));
         }
         self.worker = Some(worker);
     }
 
-    fn take_worker(&mut self) -> io::Result<Worker<Q::Owned, A>> {
+    fn take_worker(&mut self) -> io::Result<Worker> {
         match self.worker.take() {
             Some(worker) => Ok(worker),
-            None if self.silent.len() < SILENT_MAX => start(self.ask),
+            None if self.silent.len() < SILENT_MAX => start(),
             None => Err(io::Error::other("too many others do not answer")),
         }
     }
 }
 
-fn fault<Q: Display + ?Sized, A>(question: &Q, why: &dyn Display) -> Answer<A> {
-    Err(CollectError::unreadable(&question.to_string(), why))
+fn fault<Q: Display + ?Sized>(question: &Q, why: &dyn Display) -> CollectError {
+    CollectError::unreadable(&question.to_string(), why)
 }
 
-fn start<Q, A>(ask: fn(&Q) -> Answer<A>) -> io::Result<Worker<Q::Owned, A>>
-where
-    Q: ToOwned<Owned: Send> + ?Sized + 'static,
-    A: Send + 'static,
-{
-    let (questions, asked) = sync_channel::<Vec<Q::Owned>>(1);
+fn start() -> io::Result<Worker> {
+    let (tasks, rows) = channel::<Vec<Task>>();
     // Without a bound, so that a row of answers is one change of threads.
-    let (tell, answers) = channel();
+    let (tell, asked) = channel();
     let work = move || {
-        while let Ok(questions) = asked.recv() {
-            for question in questions {
-                if tell.send(ask(question.borrow())).is_err() {
-                    return;
-                }
+        for task in rows.into_iter().flatten() {
+            task.ask();
+            if tell.send(()).is_err() {
+                return;
             }
         }
     };
     let thread = Builder::new().name("patient".to_owned()).stack_size(STACK_BYTES).spawn(work)?;
-    Ok(Worker { questions, answers, thread })
+    Ok(Worker { tasks, asked, thread })
 }
 
 /// A connection for such a thread. To connect alone can take for ever, where nobody accepts.
@@ -189,12 +234,12 @@ pub mod tests {
     fn one_that_never_answers_is_waited_for_once_and_the_others_are_told() {
         let mut patient = Patient::with_patience(never, LONG);
         assert_eq!(told(&patient.ask(&["/a", "/bb"])), [Some(2), Some(3)]);
-        patient.patience = SHORT;
+        patient.threads.patience = SHORT;
         let answers = patient.ask(&["/dead"]);
         let error = answers[0].as_ref().unwrap_err().to_string();
         assert!(error.contains("/dead") && error.contains("does not answer"), "{error}");
         // An hour of patience is not spent: the thread is known to wait.
-        patient.patience = LONG;
+        patient.threads.patience = LONG;
         let answers = patient.ask(&["/a", "/dead", "/bb", "/ccc"]);
         assert_eq!(told(&answers), [Some(2), None, Some(3), Some(4)]);
         let error = answers[1].as_ref().unwrap_err().to_string();
@@ -212,14 +257,14 @@ pub mod tests {
         };
         let mut patient = Patient::with_patience(sleepy, SHORT);
         assert_eq!(told(&patient.ask(&["/sleepy"])), [None]);
-        patient.patience = LONG;
+        patient.threads.patience = LONG;
         assert_eq!(told(&patient.ask(&["/sleepy"])), [None]);
         IS_AWAKE.store(true, Ordering::SeqCst);
-        while !patient.silent[0].1.is_finished() {
+        while !patient.threads.silent[0].1.is_finished() {
             thread::yield_now();
         }
         assert_eq!(told(&patient.ask(&["/sleepy", "/a"])), [Some(7), Some(2)]);
-        assert!(patient.silent.is_empty());
+        assert!(patient.threads.silent.is_empty());
     }
 
     #[test]
@@ -228,7 +273,7 @@ pub mod tests {
         let dead: Vec<String> = (0..=SILENT_MAX).map(|number| format!("/dead{number}")).collect();
         let dead: Vec<&str> = dead.iter().map(String::as_str).collect();
         let answers = patient.ask(&dead);
-        assert_eq!((told(&answers), patient.silent.len()), (vec![None; SILENT_MAX + 1], SILENT_MAX));
+        assert_eq!((told(&answers), patient.threads.silent.len()), (vec![None; SILENT_MAX + 1], SILENT_MAX));
         let error = answers[SILENT_MAX].as_ref().unwrap_err().to_string();
         assert!(error.contains("too many"), "{error}");
     }

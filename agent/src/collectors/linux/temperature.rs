@@ -29,7 +29,7 @@ pub struct Temperature {
     looked_ms: Option<i64>,
     chips: Vec<Chip>,
     drives: Vec<(Chip, Answer<Values>)>,
-    patient: Patient<Chip, Values>,
+    patient: Patient<Values, Chip>,
 }
 
 impl Default for Temperature {

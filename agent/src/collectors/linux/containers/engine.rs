@@ -30,7 +30,7 @@ type List = BTreeMap<String, Known>;
 /// An engine and what it said last.
 pub struct Engine {
     socket: String,
-    patient: Patient<str, List>,
+    patient: Patient<List>,
     asked_ms: Option<i64>,
     /// The containers that there were when it was asked.
     seen: BTreeSet<String>,

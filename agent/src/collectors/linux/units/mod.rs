@@ -42,7 +42,7 @@ pub struct Units {
     question: Question,
     /// What was to be watched, and is the name of no unit.
     misnamed: Option<String>,
-    patient: Patient<Question, Told>,
+    patient: Patient<Told, Question>,
     told: Option<(i64, Answer<Told>)>,
 }
 
