@@ -6,7 +6,6 @@ use crate::{
     os_clock,
 };
 use std::{
-    collections::BTreeSet,
     fmt, fs,
     path::{Path, PathBuf},
 };
@@ -148,15 +147,19 @@ fn thermal_zones(class: &Path) -> Vec<Chip> {
 
 /// Where two chips have one name, each gets its device's beside it; what is still the same is there once.
 fn tell_apart(chips: &mut [Chip]) {
-    let devices: BTreeSet<(String, String)> =
-        chips.iter().map(|chip| (chip.name.clone(), chip.device.clone())).collect();
-    let mut seen = BTreeSet::new();
-    for chip in chips {
-        if devices.iter().filter(|(name, _)| *name == chip.name).count() > 1 {
+    let is_shared =
+        |chip: &Chip| chips.iter().any(|other| other.name == chip.name && other.device != chip.device);
+    let are_shared: Vec<bool> = chips.iter().map(is_shared).collect();
+    let mut seen = Vec::new();
+    for (chip, is_shared) in chips.iter_mut().zip(are_shared) {
+        if is_shared {
             chip.name = format!("{} {}", chip.name, chip.device);
         }
         chip.sensors.retain(|(sensor, _)| {
-            seen.len() < SENSORS_MAX && seen.insert((chip.name.clone(), sensor.clone()))
+            let series = (chip.name.clone(), sensor.clone());
+            let is_told = seen.len() < SENSORS_MAX && !seen.contains(&series);
+            seen.extend(is_told.then_some(series));
+            is_told
         });
     }
 }

@@ -5,7 +5,7 @@ use crate::collectors::{
     linux::patient::{self, ASK_EVERY_MS, Answer, Patient},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     io::{self, Read, Write},
     path::Path,
     time::Duration,
@@ -32,8 +32,8 @@ pub struct Engine {
     socket: String,
     patient: Patient<List>,
     asked_ms: Option<i64>,
-    /// The containers that there were when it was asked.
-    seen: BTreeSet<String>,
+    /// The containers that there were when it was asked, sorted.
+    seen: Vec<String>,
     list: List,
     result: Result<(), CollectError>,
 }
@@ -45,7 +45,7 @@ impl Engine {
             socket: socket.to_string_lossy().into_owned(),
             patient: Patient::with_patience(ask, PATIENCE),
             asked_ms: None,
-            seen: BTreeSet::new(),
+            seen: Vec::new(),
             list: List::new(),
             result: Ok(()),
         }
@@ -56,7 +56,7 @@ impl Engine {
         self.list.get(id)
     }
 
-    /// Asks now and then, and when containers have come, unless the engine failed lately. Without an answer names stay what
+    /// Asks now and then, and when there are containers, sorted, that were not there when it was asked, unless the engine failed lately. Without an answer names stay what
     /// they were.
     pub fn ask_if_due<'a>(
         &mut self,
@@ -65,7 +65,7 @@ impl Engine {
     ) -> Result<(), CollectError> {
         let is_due = self.asked_ms.is_none_or(|asked_ms| now_ms.saturating_sub(asked_ms) >= ASK_EVERY_MS);
         let all = containers.clone();
-        if is_due || (self.result.is_ok() && containers.any(|id| !self.seen.contains(id))) {
+        if is_due || (self.result.is_ok() && containers.any(|id| self.seen.binary_search(id).is_err())) {
             self.asked_ms = Some(now_ms);
             self.seen = all.cloned().collect();
             self.result = self.patient.ask_one(&self.socket).map(|list| self.list = list);
@@ -115,11 +115,14 @@ fn parse(answer: &[u8]) -> Option<List> {
     let (head, body) = (answer.get(..end)?, answer.get(end + 4..)?);
     let status = std::str::from_utf8(head).ok()?.split(' ').nth(1)?;
     let list: Vec<Listed> = (status == "200").then(|| serde_json::from_slice(body).ok())??;
-    let known = |listed: Listed| {
-        let name = listed.names.first()?.trim_start_matches('/').to_owned();
-        (!name.is_empty()).then_some((listed.id, Known { name, is_healthy: None }))
-    };
-    Some(list.into_iter().filter_map(known).collect())
+    let mut known = List::new();
+    for Listed { id, names } in list {
+        let name = names.first().map_or("", |name| name.trim_start_matches('/')).to_owned();
+        if !name.is_empty() {
+            known.insert(id, Known { name, is_healthy: None });
+        }
+    }
+    Some(known)
 }
 
 #[derive(serde::Deserialize)]

@@ -44,9 +44,15 @@ pub struct Containers {
     /// All control groups of the host, when they were looked through.
     descendants: Option<u64>,
     /// Those of containers, by the container's id.
-    groups: BTreeMap<String, PathBuf>,
-    /// What those that were told of have moved.
-    moved: BTreeMap<String, Moved>,
+    groups: BTreeMap<String, Group>,
+}
+
+/// A container's control group.
+#[derive(Debug)]
+struct Group {
+    dir: PathBuf,
+    /// What it has moved, once it was told of.
+    moved: Option<Moved>,
 }
 
 impl Containers {
@@ -60,7 +66,6 @@ impl Containers {
             looked_ms: None,
             descendants: None,
             groups: BTreeMap::new(),
-            moved: BTreeMap::new(),
         }
     }
 
@@ -71,29 +76,36 @@ impl Containers {
         let descendants = descendants.ok().and_then(|text| number_of(&text, "nr_descendants"));
         let is_due = self.looked_ms.is_none_or(|looked_ms| now_ms.saturating_sub(looked_ms) >= ASK_EVERY_MS);
         let are_as_many = descendants.is_some() && descendants == self.descendants;
-        if !is_due && are_as_many && self.groups.values().all(|dir| dir.exists()) {
+        if !is_due && are_as_many && self.groups.values().all(|group| group.dir.exists()) {
             return;
         }
         (self.looked_ms, self.descendants) = (Some(now_ms), descendants);
         self.stacks.forget();
-        self.groups.clear();
+        let before = mem::take(&mut self.groups);
         find_groups(&self.root, DEPTH_MAX, &mut self.groups);
-        self.groups.retain(|_, dir| !is_sandbox(dir, &self.proc));
+        self.groups.retain(|_, group| !is_sandbox(&group.dir, &self.proc));
+        for (id, group) in before {
+            if let Some(now) = self.groups.get_mut(&id) {
+                now.moved = group.moved;
+            }
+        }
     }
 
     /// Adds the containers' samples. If they are too many, those go first that were told of before.
     fn tell(&mut self, readings: &mut Vec<Reading>) {
-        let mut before = mem::take(&mut self.moved);
-        let (known, new): (Vec<_>, Vec<_>) = self.groups.iter().partition(|(id, _)| before.contains_key(*id));
-        for (id, dir) in known.into_iter().chain(new).take(CONTAINERS_MAX) {
-            let mut moved = before.remove(id).unwrap_or_default();
-            let mut usage = Usage::read(dir);
-            if let Ok(io_stat) = text_of(dir.join("io.stat")) {
-                usage.read_written = Some(moved.next(&io_stat, &mut self.stacks));
+        let mut room = CONTAINERS_MAX;
+        for was_told in [true, false] {
+            let groups = self.groups.iter_mut().filter(|(_, group)| group.moved.is_some() == was_told);
+            for (id, group) in groups.take(room) {
+                room = room.saturating_sub(1);
+                let mut usage = Usage::read(&group.dir);
+                let moved = group.moved.get_or_insert_default();
+                if let Ok(io_stat) = text_of(group.dir.join("io.stat")) {
+                    usage.read_written = Some(moved.next(&io_stat, &mut self.stacks));
+                }
+                let known = self.engine.as_ref().and_then(|engine| engine.known(id));
+                readings.extend(samples(id, &usage, known));
             }
-            let known = self.engine.as_ref().and_then(|engine| engine.known(id));
-            readings.extend(samples(id, &usage, known));
-            self.moved.insert(id.clone(), moved);
         }
     }
 }
@@ -118,11 +130,11 @@ impl Collector for Containers {
 }
 
 /// The control groups of containers below `dir`, by the container's id.
-fn find_groups(dir: &Path, depth: usize, groups: &mut BTreeMap<String, PathBuf>) {
+fn find_groups(dir: &Path, depth: usize, groups: &mut BTreeMap<String, Group>) {
     let entries = fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
     for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
         if let Some(id) = entry.file_name().to_str().and_then(container_id) {
-            groups.insert(id.to_owned(), entry.path());
+            groups.insert(id.to_owned(), Group { dir: entry.path(), moved: None });
         } else if depth > 1 {
             find_groups(&entry.path(), depth - 1, groups);
         }
@@ -354,6 +366,6 @@ mod tests {
         assert_eq!(collect(), (200.0, CONTAINERS_MAX, true));
         add(0);
         assert_eq!(collect(), (201.0, CONTAINERS_MAX, false));
-        assert!(!containers.moved.contains_key(&format!("000{}", &ID[3..])));
+        assert!(containers.groups[&format!("000{}", &ID[3..])].moved.is_none());
     }
 }

@@ -2,25 +2,21 @@
 //! volume of LVM is written to the disk below it too, and the kernel counts both (`io.stat`, the kernel's
 //! `Documentation/admin-guide/cgroup-v2.rst`). The topmost device is the one that counts: below LUKS writes are nobody's.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::PathBuf,
-};
+use std::{fs, mem, path::PathBuf};
 
 /// A block device's numbers.
 type Device = (u32, u32);
 
-/// Which devices lie below others, as far as it was looked up.
+/// Which devices lie below others, as far as it was looked up. A host has few.
 pub struct Stacks {
     devices: PathBuf,
-    below: BTreeMap<Device, Vec<Device>>,
+    below: Vec<(Device, Vec<Device>)>,
 }
 
 impl Stacks {
     /// Those of a tree such as `/sys/dev/block`.
     pub const fn new(devices: PathBuf) -> Self {
-        Self { devices, below: BTreeMap::new() }
+        Self { devices, below: Vec::new() }
     }
 
     /// Has all looked up anew.
@@ -28,24 +24,37 @@ impl Stacks {
         self.below.clear();
     }
 
+    /// Whether a device lies below one of these.
+    fn is_below(&mut self, device: Device, others: &[(Device, [u64; 2])]) -> bool {
+        others.iter().any(|(other, _)| self.below(*other).contains(&device))
+    }
+
     fn below(&mut self, device: Device) -> &[Device] {
-        let devices = &self.devices;
-        self.below.entry(device).or_insert_with(|| {
-            let parts = fs::read_dir(devices.join(format!("{}:{}/slaves", device.0, device.1)));
+        let known = self.below.iter().position(|(known, _)| *known == device);
+        let at = known.unwrap_or_else(|| {
+            self.below.push((device, self.look_up(device)));
+            self.below.len() - 1
+        });
+        self.below.get(at).map_or(&[], |(_, below)| below)
+    }
+
+    fn look_up(&self, (major, minor): Device) -> Vec<Device> {
+        let mut below = Vec::new();
+        let parts = fs::read_dir(self.devices.join(format!("{major}:{minor}/slaves")));
+        for part in parts.into_iter().flatten().filter_map(Result::ok) {
             // Of a partition control groups only know the disk.
-            let disk = |part: PathBuf| {
-                let dev = if part.join("partition").exists() { "../dev" } else { "dev" };
-                parse_device(fs::read_to_string(part.join(dev)).ok()?.trim())
-            };
-            parts.into_iter().flatten().filter_map(|part| disk(part.ok()?.path())).collect()
-        })
+            let dev = if part.path().join("partition").exists() { "../dev" } else { "dev" };
+            let dev = fs::read_to_string(part.path().join(dev)).unwrap_or_default();
+            below.extend(parse_device(dev.trim()));
+        }
+        below
     }
 }
 
 /// What a container has moved by device, and what that comes to: a device that goes away takes nothing with it.
 #[derive(Debug, Default)]
 pub struct Moved {
-    devices: BTreeMap<Device, [u64; 2]>,
+    devices: Vec<(Device, [u64; 2])>,
     total: [u64; 2],
 }
 
@@ -53,19 +62,28 @@ impl Moved {
     /// Bytes read and written, after this was read.
     pub fn next(&mut self, io_stat: &str, stacks: &mut Stacks) -> [u64; 2] {
         let told: Vec<(Device, [u64; 2])> = io_stat.lines().filter_map(parse).collect();
-        let hidden: BTreeSet<Device> =
-            told.iter().flat_map(|(device, _)| stacks.below(*device).to_vec()).collect();
-        for (device, bytes) in told {
-            let before = self.devices.insert(device, bytes).unwrap_or_default();
-            if hidden.contains(&device) {
+        for (device, bytes) in &told {
+            let before = self.replace(*device, *bytes);
+            if stacks.is_below(*device, &told) {
                 continue;
             }
             for ((total, now), before) in self.total.iter_mut().zip(bytes).zip(before) {
                 // One that is lower than before is another device.
-                *total = total.saturating_add(now.checked_sub(before).unwrap_or(now));
+                *total = total.saturating_add(now.checked_sub(before).unwrap_or(*now));
             }
         }
         self.total
+    }
+
+    /// What a device had moved before.
+    fn replace(&mut self, device: Device, bytes: [u64; 2]) -> [u64; 2] {
+        match self.devices.iter_mut().find(|(known, _)| *known == device) {
+            Some((_, before)) => mem::replace(before, bytes),
+            None => {
+                self.devices.push((device, bytes));
+                [0; 2]
+            }
+        }
     }
 }
 
@@ -170,6 +188,6 @@ mod tests {
         fs::remove_file(dir.path().join("dm-0/slaves/sda2")).unwrap();
         assert_eq!(stacks.below((253, 0)), [(8, 0)]);
         stacks.forget();
-        assert_eq!(stacks.below((253, 0)), []);
+        assert_eq!(stacks.below((253, 0)), &[]);
     }
 }

@@ -10,7 +10,7 @@ use crate::{
 };
 use bus::{Bus, BusError};
 use message::UnitState;
-use std::{collections::BTreeSet, fmt, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 /// The names this collector emits.
 pub const DESCRIBED: &[&str] = &["systemd_unit_active", "systemd_unit_failed", "systemd_units_failed"];
@@ -50,7 +50,7 @@ pub struct Units {
 #[derive(Clone, Debug, PartialEq)]
 struct Question {
     socket: PathBuf,
-    watched: BTreeSet<String>,
+    watched: Vec<String>,
 }
 
 impl fmt::Display for Question {
@@ -65,11 +65,19 @@ type Told = (Vec<Reading>, Result<(), CollectError>);
 impl Units {
     /// A collector that watches these units.
     pub fn new(watched: Vec<String>) -> Self {
-        let names = watched.iter().filter_map(|text| unit_name(text)).collect();
+        let mut names = Vec::new();
+        let mut misnamed = None;
+        for text in watched {
+            match unit_name(&text) {
+                Some(name) if names.contains(&name) => {}
+                Some(name) => names.push(name),
+                None => misnamed = Some(text),
+            }
+        }
         Self {
             booted: "/run/systemd/system".into(),
             question: Question { socket: "/run/dbus/system_bus_socket".into(), watched: names },
-            misnamed: watched.into_iter().find(|text| unit_name(text).is_none()),
+            misnamed,
             patient: Patient::with_patience(ask, PATIENCE),
             told: None,
         }
@@ -122,15 +130,20 @@ fn ask(question: &Question) -> Answer<Told> {
 }
 
 /// The states of units, under the names by which they are watched: `sshd.service` is known to Debian as `ssh.service`.
-fn watched_units(bus: &mut Bus, watched: &BTreeSet<String>) -> Result<Vec<UnitState>, BusError> {
+fn watched_units(bus: &mut Bus, watched: &[String]) -> Result<Vec<UnitState>, BusError> {
     if watched.is_empty() {
         return Ok(Vec::new());
     }
     let names: Vec<&str> = watched.iter().map(String::as_str).collect();
     let told = match bus.units("ListUnitsByNames", &names) {
-        // Before its version 230 systemd does not know that. All that are loaded are many; one that is not is not active.
+        // Before its version 230 systemd does not know that, but all that are loaded; one that is not is not active.
         Err(BusError::Refused(_)) => bus.units("ListUnitsFiltered", &[])?,
-        told => return Ok(named(watched, told?)),
+        // As many as were asked for come in their order.
+        Ok(told) if told.len() == names.len() => {
+            let named = |(unit, name): (UnitState, &String)| UnitState { name: name.clone(), ..unit };
+            return Ok(told.into_iter().zip(watched).map(named).collect());
+        }
+        told => told?,
     };
     let state = |name: &String| {
         let unit = told.iter().find(|unit| unit.name == *name);
@@ -138,16 +151,6 @@ fn watched_units(bus: &mut Bus, watched: &BTreeSet<String>) -> Result<Vec<UnitSt
         UnitState { name: name.clone(), active }
     };
     Ok(watched.iter().map(state).collect())
-}
-
-/// As many states as names come in the names' order.
-fn named(names: &BTreeSet<String>, mut units: Vec<UnitState>) -> Vec<UnitState> {
-    if names.len() == units.len() {
-        for (unit, name) in units.iter_mut().zip(names) {
-            unit.name.clone_from(name);
-        }
-    }
-    units
 }
 
 /// The samples of the units that have failed.
@@ -239,7 +242,7 @@ mod tests {
             "ListUnitsByNames" => Some(vec![("ssh.service", "active"), ("web.service", "inactive")]),
             _ => Some(Vec::new()),
         });
-        let mut units = units(dir.path(), &["web", "sshd.service", "web.service"]);
+        let mut units = units(dir.path(), &["sshd.service", "web", "web.service"]);
         let expected = [
             Reading::plain("systemd_units_failed", 1.0),
             of("systemd_unit_failed", "broken.service", 1.0),
