@@ -62,8 +62,8 @@ impl Pending {
             && self.columns.have_room_for(readings)
     }
 
-    /// Adds what was read at `time` by a clock of this offset; there is room for it, or nothing else. What a host has more
-    /// of than its number of series is left out: the server would refuse all of it.
+    /// Adds what was read at `time` by a clock of this offset; there is room for it, or nothing else. That a round has no more
+    /// than a host may have is the collectors' part.
     pub fn add(&mut self, readings: Vec<Reading>, time: TimestampMs, clock_offset_ms: i64) {
         self.follow_clock(clock_offset_ms);
         if readings.is_empty() {
@@ -71,7 +71,7 @@ impl Pending {
         }
         // A clock that was set back by less than a step must not give one instant to two rounds.
         let time = if self.is_empty() { time } else { time.max(self.last_time.plus_ms(1)) };
-        for reading in readings.into_iter().take(HOST_SERIES_MAX) {
+        for reading in readings {
             let value = reading.value;
             let Some(column) = self.columns.of(reading) else { continue };
             match column.last_mut().filter(|last| last.time == time) {
@@ -138,7 +138,7 @@ impl Columns {
         let is_empty = |at: usize| self.samples.get(at).is_none_or(Vec::is_empty);
         let new = readings.iter().filter(|reading| self.place_of(reading).is_none_or(is_empty)).count();
         let has = self.samples.iter().filter(|samples| !samples.is_empty()).count();
-        has.saturating_add(new.min(HOST_SERIES_MAX)) <= HOST_SERIES_MAX
+        has.saturating_add(new) <= HOST_SERIES_MAX
     }
 
     fn place_of(&self, reading: &Reading) -> Option<usize> {
@@ -274,13 +274,6 @@ mod tests {
         pending.add(one_more.to_vec(), NOW.plus_ms(1), 0);
         assert!(pending.has_room_for(&round(HOST_SERIES_MAX - 1)));
         assert!(!pending.has_room_for(&round(HOST_SERIES_MAX)));
-    }
-
-    #[test]
-    fn more_series_than_a_host_may_have_are_left_out_of_a_round() {
-        let mut pending = pending();
-        pending.add(round(HOST_SERIES_MAX + 1), NOW, 0);
-        assert_eq!(believed(&mut pending, 0).batch.sample_count(), HOST_SERIES_MAX);
     }
 
     #[test]

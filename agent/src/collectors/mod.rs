@@ -28,9 +28,9 @@ use crate::{
         patterns::Patterns,
     },
 };
-use edgewatch_shared::limits::LABEL_VALUE_BYTES_MAX;
+use edgewatch_shared::limits::{HOST_SERIES_MAX, LABEL_VALUE_BYTES_MAX};
 use log::{info, warn};
-use std::{mem, sync::Arc};
+use std::sync::Arc;
 
 /// One value of one series, not yet stamped.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,6 +100,14 @@ pub enum CollectError {
     /// A reading that the server would refuse.
     #[error("a reading of {0} has an empty or overlong label, or no finite value")]
     Illegal(&'static str),
+    /// More readings than there is room for beside those of the other nouns.
+    #[error("of {read} series only the first {sent} are sent: a host has at most {HOST_SERIES_MAX}")]
+    TooMany {
+        /// How many there were.
+        read: usize,
+        /// How many of them count.
+        sent: usize,
+    },
 }
 
 impl CollectError {
@@ -147,34 +155,71 @@ impl Collectors {
         Self { running, naming: collection.naming, exclude, counters }
     }
 
-    /// One round: every collector's readings. Failures are counted, and said when they begin and end.
+    /// One round: every collector's readings, no more than a host may have series. Failures are counted, and said when they
+    /// begin and end.
     pub fn collect(&mut self) -> Vec<Reading> {
+        let read = |running: &mut Running| running.collect(self.naming, &self.exclude);
+        let told: Vec<_> = self.running.iter_mut().map(read).collect();
+        let share = fair_share(told.iter().map(|(readings, _)| readings.len()), HOST_SERIES_MAX);
         let mut readings = Vec::new();
-        let mut told = Vec::new();
-        for Running { noun, collector, is_failing } in &mut self.running {
-            let mut result = collector.collect(&mut told);
-            if let Some(illegal) = drop_illegal(&mut told) {
-                result = result.and(Err(CollectError::Illegal(illegal)));
+        for (running, (mut told, mut result)) in self.running.iter_mut().zip(told) {
+            if told.len() > share {
+                let too_many = CollectError::TooMany { read: told.len(), sent: share };
+                told.truncate(share);
+                result = result.and(Err(too_many));
             }
-            match (&result, *is_failing) {
-                (Err(error), false) => warn!("collector {noun}: {error}"),
-                (Ok(()), true) => info!("collector {noun} reads again"),
-                _ => {}
-            }
-            *is_failing = result.is_err();
-            if *is_failing {
-                self.counters.count_collector_failure(noun);
-            }
-            match self.naming {
-                Naming::Edgewatch => readings.append(&mut told),
-                Naming::NodeExporter => readings.extend(names::as_node_exporter(noun, mem::take(&mut told))),
-            }
-        }
-        if !self.exclude.is_empty() {
-            readings.retain(|reading| !self.exclude.matches_any(&[reading.name, &reading.series()]));
+            running.note(&result, &self.counters);
+            readings.append(&mut told);
         }
         readings
     }
+}
+
+impl Running {
+    /// What the collector reads now, under the names that it goes by and without what is left out.
+    fn collect(&mut self, naming: Naming, exclude: &Patterns) -> (Vec<Reading>, Result<(), CollectError>) {
+        let mut told = Vec::new();
+        let mut result = self.collector.collect(&mut told);
+        if let Some(illegal) = drop_illegal(&mut told) {
+            result = result.and(Err(CollectError::Illegal(illegal)));
+        }
+        if naming == Naming::NodeExporter {
+            told = names::as_node_exporter(self.noun, told);
+        }
+        if !exclude.is_empty() {
+            told.retain(|reading| !exclude.matches_any(&[reading.name, &reading.series()]));
+        }
+        (told, result)
+    }
+
+    fn note(&mut self, result: &Result<(), CollectError>, counters: &Counters) {
+        let noun = self.noun;
+        match (result, self.is_failing) {
+            (Err(error), false) => warn!("collector {noun}: {error}"),
+            (Ok(()), true) => info!("collector {noun} reads again"),
+            _ => {}
+        }
+        self.is_failing = result.is_err();
+        if self.is_failing {
+            counters.count_collector_failure(noun);
+        }
+    }
+}
+
+/// How much each may have at most so that all have no more than `max`: whoever has little keeps all of it, and the rest is
+/// shared alike among those who have more.
+fn fair_share(counts: impl Iterator<Item = usize>, max: usize) -> usize {
+    let mut counts: Vec<usize> = counts.collect();
+    counts.sort_unstable();
+    let mut left = max;
+    for (at, count) in counts.iter().enumerate() {
+        let share = left / counts.len().saturating_sub(at).max(1);
+        if *count > share {
+            return share;
+        }
+        left = left.saturating_sub(*count);
+    }
+    max
 }
 
 /// Drops what the server would refuse; returns the name of one such reading.

@@ -123,6 +123,37 @@ fn a_failing_collector_costs_itself_only_and_is_counted() {
 }
 
 #[test]
+fn a_noun_with_too_many_series_costs_itself_only_and_is_counted() {
+    // As a host with so many processors has them under node_exporter's names.
+    let many = || (vec![Reading::plain("load_5m", 1.0); HOST_SERIES_MAX], Ok(()));
+    let (mut cut, counters) = collectors(many);
+    let readings = cut.collect();
+    assert_eq!((readings.len(), readings[0].name), (HOST_SERIES_MAX, "load_1m"));
+    let failures: Vec<u64> = counters.collector_failures().map(|(_, count)| count).collect();
+    assert_eq!((failures[0], failures[1]), (0, 1));
+    let (mut whole, counters) =
+        collectors(|| (vec![Reading::plain("load_5m", 1.0); HOST_SERIES_MAX - 1], Ok(())));
+    assert_eq!(whole.collect().len(), HOST_SERIES_MAX);
+    assert_eq!(counters.collector_failures().map(|(_, count)| count).sum::<u64>(), 0);
+}
+
+#[test]
+fn who_has_little_keeps_it_and_the_others_share_the_rest() {
+    for (counts, share) in [
+        (&[][..], 10),
+        (&[10], 10),
+        (&[11], 10),
+        (&[3, 7], 10),
+        (&[3, 8], 7),
+        (&[9, 1, 9], 4),
+        (&[1, 2, 7, 90], 3),
+        (&[1; 11], 0),
+    ] {
+        assert_eq!(fair_share(counts.iter().copied(), 10), share, "{counts:?}");
+    }
+}
+
+#[test]
 fn what_was_read_before_an_error_counts() {
     let (mut collectors, _) =
         collectors(|| (vec![Reading::plain("load_5m", 1.0)], Err(CollectError::Absurd("half broken"))));
