@@ -80,6 +80,8 @@ impl Recorder {
         }
         self.freeze();
         debug!("{} readings were taken", self.pending.taken());
+        // What collectors keep is on the disk before the end is told: nobody waits for this thread after it.
+        drop(self.collect);
         self.spool.close();
     }
 

@@ -7,8 +7,10 @@ use crate::{
 };
 use anyhow::{Result, ensure};
 use edgewatch_agent::{
+    clock::Clock,
     collectors::{Collectors, Reading},
     counters::Counters,
+    os_clock,
     settings::collection::{Collection, Naming},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -31,6 +33,7 @@ pub fn measure() -> Result<Vec<Figure>> {
     let exporter = NodeExporter::start()?;
     let mut collectors = Collectors::of_this_host(
         &Collection::usual(Naming::NodeExporter, "/nowhere".into()),
+        &Arc::new(Clock::new(os_clock::running_ms, os_clock::wall())),
         Arc::new(Counters::default()),
         Box::new(|| 0),
     );

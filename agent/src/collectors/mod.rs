@@ -22,6 +22,7 @@ use portable as host;
 pub use host::{NOUNS, owners, processes};
 
 use crate::{
+    clock::Clock,
     counters::Counters,
     settings::{
         collection::{Collection, Naming},
@@ -138,16 +139,17 @@ struct Running {
 }
 
 impl Collectors {
-    /// The collectors of this host; the processors are read a first time.
+    /// The collectors of this host, for which months begin by `clock`; the processors are read a first time.
     pub fn of_this_host(
         collection: &Collection,
+        clock: &Arc<Clock>,
         counters: Arc<Counters>,
         queue_batches: Box<dyn Fn() -> usize + Send>,
     ) -> Self {
         let itself = itself::Itself::new(Arc::clone(&counters), queue_batches);
         let running = NOUNS
             .into_iter()
-            .zip(host::collectors(collection, itself))
+            .zip(host::collectors(collection, clock, itself))
             .filter(|((noun, _), _)| !collection.off.matches(noun))
             .map(|((noun, _), collector)| Running { noun, collector, is_failing: false })
             .collect();

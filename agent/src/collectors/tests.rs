@@ -1,7 +1,10 @@
 //! The collectors together: against the catalogue, and when one of them fails.
 
 use super::*;
-use edgewatch_shared::catalogue::{CATALOGUE, DIFFERENCES, find};
+use edgewatch_shared::{
+    TimestampMs,
+    catalogue::{CATALOGUE, DIFFERENCES, find},
+};
 use std::collections::BTreeSet;
 
 /// Stands in for a collector.
@@ -34,7 +37,8 @@ fn collectors(second: fn() -> (Vec<Reading>, Result<(), CollectError>)) -> (Coll
 }
 
 fn of_this_host(collection: &Collection) -> Collectors {
-    Collectors::of_this_host(collection, Arc::new(Counters::default()), Box::new(|| 0))
+    let clock = Arc::new(Clock::new(|| 0, TimestampMs(0)));
+    Collectors::of_this_host(collection, &clock, Arc::new(Counters::default()), Box::new(|| 0))
 }
 
 fn described() -> Vec<&'static str> {

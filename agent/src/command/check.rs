@@ -2,7 +2,7 @@
 
 use super::{CommandError, client, server_and_identity};
 use crate::{
-    clock::{Exchange, corrected_offset_ms},
+    clock::{Clock, Exchange, corrected_offset_ms},
     collectors::{
         Collectors, Reading, owners, processes,
         top::{Greedy, Used, top},
@@ -51,8 +51,9 @@ pub fn check(settings: &Settings) -> Result<ExitCode, CommandError> {
 
 /// One collection, of a second in which shares and rates can be told.
 pub(super) fn collect(settings: &Settings) -> Vec<Reading> {
-    let mut collectors =
-        Collectors::of_this_host(&settings.collection, Arc::new(Counters::default()), Box::new(|| 0));
+    let clock = Arc::new(Clock::new(os_clock::running_ms, os_clock::wall()));
+    let counters = Arc::new(Counters::default());
+    let mut collectors = Collectors::of_this_host(&settings.collection, &clock, counters, Box::new(|| 0));
     std::thread::sleep(Duration::from_millis(BETWEEN_READINGS_MS));
     collectors.collect()
 }

@@ -23,8 +23,8 @@ use super::{
     CollectError, Collector,
     itself::{self, Itself},
 };
-use crate::settings::collection::Collection;
-use std::path::Path;
+use crate::{clock::Clock, settings::collection::Collection};
+use std::{path::Path, sync::Arc};
 
 /// The nouns of this system, in the order in which they are read, and the names each of them emits.
 pub const NOUNS: [(&str, &[&str]); 17] = [
@@ -50,7 +50,11 @@ pub const NOUNS: [(&str, &[&str]); 17] = [
 pub use processes::{owners, read as processes};
 
 /// The nouns' collectors, in the order of [`NOUNS`].
-pub fn collectors(collection: &Collection, itself: Itself) -> [Box<dyn Collector>; NOUNS.len()] {
+pub fn collectors(
+    collection: &Collection,
+    clock: &Arc<Clock>,
+    itself: Itself,
+) -> [Box<dyn Collector>; NOUNS.len()] {
     let naming = collection.naming;
     let exclude = &collection.exclude;
     [
@@ -59,7 +63,7 @@ pub fn collectors(collection: &Collection, itself: Itself) -> [Box<dyn Collector
         Box::new(disk::Disk::new(collection)),
         Box::new(disk_io::DiskIo::new(naming, exclude.devices.clone())),
         Box::new(network::Network::new(collection)),
-        Box::new(traffic::Traffic::new(collection)),
+        Box::new(traffic::Traffic::new(collection, Arc::clone(clock))),
         Box::new(load::Load::new(naming)),
         Box::new(pressure::Pressure::default()),
         Box::new(sockets::Sockets::default()),

@@ -12,8 +12,8 @@ use super::{
     itself::{self, Itself},
     top::Process,
 };
-use crate::settings::collection::Collection;
-use std::collections::BTreeMap;
+use crate::{clock::Clock, settings::collection::Collection};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The nouns of this system, in the order in which they are read, and the names each of them emits.
 pub const NOUNS: [(&str, &[&str]); 7] = [
@@ -27,7 +27,11 @@ pub const NOUNS: [(&str, &[&str]); 7] = [
 ];
 
 /// The nouns' collectors, in the order of [`NOUNS`].
-pub fn collectors(collection: &Collection, itself: Itself) -> [Box<dyn Collector>; NOUNS.len()] {
+pub fn collectors(
+    collection: &Collection,
+    _clock: &Arc<Clock>,
+    itself: Itself,
+) -> [Box<dyn Collector>; NOUNS.len()] {
     let exclude = &collection.exclude;
     [
         Box::new(cpu::Cpu::new()),

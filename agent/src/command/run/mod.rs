@@ -194,10 +194,11 @@ fn start(
 /// Reads the host once, by the configuration of the time.
 fn collecting(collection: &Collection, shared: &Shared) -> Collect {
     let (live, spool) = (Arc::clone(&shared.live), Arc::clone(&shared.spool));
-    let counters = Arc::clone(&shared.counters);
+    let (clock, counters) = (Arc::clone(&shared.clock), Arc::clone(&shared.counters));
     let of = move |collection: &Collection| {
         let spool = Arc::clone(&spool);
-        Collectors::of_this_host(collection, Arc::clone(&counters), Box::new(move || spool.stats().batches))
+        let waiting = Box::new(move || spool.stats().batches);
+        Collectors::of_this_host(collection, &clock, Arc::clone(&counters), waiting)
     };
     let mut collectors = of(collection);
     Box::new(move || live.collect(&mut collectors, &of))
