@@ -56,8 +56,8 @@ fn page() -> String {
     let free: Vec<String> = FREE_PREFIXES.iter().map(|prefix| format!("`{prefix}`")).collect();
     writeln!(page, "- Under the prefixes {} a host may send names of its own.", free.join(" and ")).unwrap();
     page.push_str(
-        "\n## Under `names = \"node_exporter\"`\n\nThese go out in place of ours; those of ours that listings of hosts show \
-         stay, and so do those that node_exporter does not have.\nAn empty label of node_exporter's is an absent one.\n\n\
+        "\n## Under `names = \"node_exporter\"`\n\nThese go out in place of ours. Of ours stay those that listings of hosts \
+         show, and those of collectors that send none of these.\nAn empty label of node_exporter's is an absent one.\n\n\
          | Name | Kind | Unit | Labels | Meaning |\n|---|---|---|---|---|\n",
     );
     for metric in NODE_EXPORTER {

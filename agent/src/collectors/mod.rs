@@ -186,7 +186,7 @@ impl Running {
             result = result.and(Err(CollectError::Illegal(illegal)));
         }
         if naming == Naming::NodeExporter {
-            told = names::as_node_exporter(self.noun, told);
+            told = names::as_node_exporter(told);
         }
         if !exclude.is_empty() {
             told.retain(|reading| !exclude.matches_any(&[reading.name, &reading.series()]));

@@ -4,13 +4,11 @@
 use super::Reading;
 use edgewatch_shared::catalogue::{Headline, Metric, find};
 
-/// Nouns whose collectors emit node_exporter's series themselves, so that ours would be the same once more.
-const TWICE: &[&str] = &["cpu", "memory", "disk", "disk_io", "network", "load"];
-
-/// What is sent of the readings of `noun`. Of our own names stay those that listings of hosts show, and those of what
-/// node_exporter does not have; a series without labels that has a name there goes under it.
-pub fn as_node_exporter(noun: &str, readings: Vec<Reading>) -> Vec<Reading> {
-    let is_doubled = TWICE.contains(&noun);
+/// What is sent of the readings of a collector. One that emits node_exporter's series says in them all that it reads, so
+/// that of our own names only those stay that listings of hosts show. Of any other all stay, but a series without labels
+/// that has a name there goes under it.
+pub fn as_node_exporter(readings: Vec<Reading>) -> Vec<Reading> {
+    let is_doubled = readings.iter().any(|reading| reading.name.starts_with("node_"));
     let has = |name: &str| readings.iter().any(|reading| reading.name == name);
     let renamed = |reading: &Reading| {
         let metric = find(reading.name)?;
@@ -39,8 +37,8 @@ fn is_headline(metric: &Metric, reading: &Reading) -> bool {
 mod tests {
     use super::*;
 
-    fn names(noun: &str, readings: Vec<Reading>) -> Vec<&'static str> {
-        as_node_exporter(noun, readings).into_iter().map(|reading| reading.name).collect()
+    fn names(readings: Vec<Reading>) -> Vec<&'static str> {
+        as_node_exporter(readings).into_iter().map(|reading| reading.name).collect()
     }
 
     #[test]
@@ -54,21 +52,21 @@ mod tests {
             Reading::labelled("node_cpu_seconds_total", "cpu", "0", 1.0).with("mode", "idle"),
         ];
         let expected = ["cpu_count", "cpu_usage_pct", "node_forks_total", "node_cpu_seconds_total"];
-        assert_eq!(names("cpu", readings), expected);
+        assert_eq!(names(readings), expected);
     }
 
     #[test]
     fn what_a_collector_emits_under_both_names_is_there_once() {
         let readings = vec![Reading::plain("load_5m", 1.0), Reading::plain("node_load5", 1.0)];
-        assert_eq!(names("load", readings), ["node_load5"]);
+        assert_eq!(names(readings), ["node_load5"]);
     }
 
     #[test]
     fn what_node_exporter_does_not_have_keeps_our_name() {
         let readings =
             vec![Reading::plain("process_count", 9.0), Reading::plain("agent_resident_bytes", 9.0)];
-        assert_eq!(names("processes", readings), ["process_count", "agent_resident_bytes"]);
+        assert_eq!(names(readings), ["process_count", "agent_resident_bytes"]);
         let boot = vec![Reading::plain("boot_time_seconds", 9.0), Reading::plain("uptime_seconds", 9.0)];
-        assert_eq!(names("uptime", boot), ["node_boot_time_seconds", "uptime_seconds"]);
+        assert_eq!(names(boot), ["node_boot_time_seconds", "uptime_seconds"]);
     }
 }

@@ -62,7 +62,11 @@ impl Collector for Memory {
         if self.naming == Naming::NodeExporter {
             readings.extend(node_samples(meminfo));
         }
-        readings.extend(event_samples(self.vmstat.text()?, rustix::param::page_size() as u64));
+        let vmstat = self.vmstat.text()?;
+        readings.extend(event_samples(vmstat, rustix::param::page_size() as u64));
+        if self.naming == Naming::NodeExporter {
+            readings.extend(node_event_samples(vmstat));
+        }
         Ok(())
     }
 }
@@ -136,6 +140,22 @@ pub fn event_samples(vmstat: &str, page_bytes: u64) -> Vec<Reading> {
         Some(Reading::plain(name, count?.saturating_mul(unit) as f64))
     };
     events.into_iter().filter_map(sample).collect()
+}
+
+/// node_exporter's `vmstat` collector.
+pub fn node_event_samples(vmstat: &str) -> Vec<Reading> {
+    let keys = ["oom_kill", "pgfault", "pgmajfault", "pgpgin", "pgpgout", "pswpin", "pswpout"];
+    let names = [
+        "node_vmstat_oom_kill",
+        "node_vmstat_pgfault",
+        "node_vmstat_pgmajfault",
+        "node_vmstat_pgpgin",
+        "node_vmstat_pgpgout",
+        "node_vmstat_pswpin",
+        "node_vmstat_pswpout",
+    ];
+    let counts = names.into_iter().zip(numbers_of(vmstat, keys));
+    counts.filter_map(|(name, count)| Some(Reading::plain(name, count? as f64))).collect()
 }
 
 /// node_exporter's `meminfo` collector: every line, `Active(anon)` as `Active_anon`, and `_bytes` where it says kB.
@@ -239,6 +259,19 @@ mod tests {
                 Reading::plain("swap_out_bytes_total", 12_288.0),
             ]
         );
+    }
+
+    #[test]
+    fn node_exporters_events_are_as_the_kernel_counts_them() {
+        // Linux 4.4, which counts no OOM kills.
+        let samples = node_event_samples("pgpgin 7\npswpin 2\npgfault 9\npgmajfault 5733\npgfault_x 1\n");
+        let expected = [
+            ("node_vmstat_pgfault", 9.0),
+            ("node_vmstat_pgmajfault", 5_733.0),
+            ("node_vmstat_pgpgin", 7.0),
+            ("node_vmstat_pswpin", 2.0),
+        ];
+        assert_eq!(samples, expected.map(|(name, count)| Reading::plain(name, count)));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 pub mod containers;
 pub mod cpu;
+#[cfg(test)]
+mod dashboards;
 pub mod disk;
 pub mod disk_io;
 pub mod files;
@@ -12,10 +14,13 @@ pub mod network;
 mod patient;
 pub mod pressure;
 mod processes;
+#[cfg(test)]
+mod saved;
 pub mod sockets;
 pub mod temperature;
 pub mod time;
 pub mod traffic;
+mod uname;
 pub mod units;
 pub mod uptime;
 
@@ -65,15 +70,15 @@ pub fn collectors(
         Box::new(network::Network::new(collection)),
         Box::new(traffic::Traffic::new(collection, Arc::clone(clock))),
         Box::new(load::Load::new(naming)),
-        Box::new(pressure::Pressure::default()),
-        Box::new(sockets::Sockets::default()),
+        Box::new(pressure::Pressure::new(naming)),
+        Box::new(sockets::Sockets::new(naming)),
         Box::new(processes::Processes::default()),
-        Box::new(files::Files::default()),
+        Box::new(files::Files::new(naming)),
         Box::new(temperature::Temperature::default()),
-        Box::new(time::Time),
+        Box::new(time::Time::new(naming)),
         Box::new(units::Units::new(collection.units.clone())),
         Box::new(containers::Containers::new(collection.container_socket.clone())),
-        Box::new(uptime::Uptime::default()),
+        Box::new(uptime::Uptime::new(naming)),
         Box::new(itself),
     ]
 }
@@ -131,6 +136,7 @@ fn numbers_of<const N: usize>(text: &str, keys: [&str; N]) -> [Option<u64>; N] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::collection::Naming;
 
     #[test]
     fn resident_memory_is_the_second_number_of_statm() {
@@ -141,30 +147,43 @@ mod tests {
         }
     }
 
-    /// Where a text comes from, and what reads it.
-    type Parser = (&'static str, fn(&str));
+    /// A saved text, and what reads it.
+    type Parser = (&'static [u8], fn(&str));
 
     #[test]
     fn a_text_that_is_cut_anywhere_is_read_without_a_panic() {
         let parsers: &[Parser] = &[
-            ("/proc/stat", |text| drop(cpu::node_samples(&cpu::parse(text), 0))),
-            ("/proc/meminfo", |text| drop((memory::samples(text), memory::node_samples(text)))),
-            ("/proc/vmstat", |text| drop(memory::event_samples(text, 4_096))),
-            ("/proc/self/mounts", |text| drop(disk::parse(text))),
-            ("/proc/diskstats", |text| drop(disk_io::parse(text, |_| true))),
-            ("/proc/net/dev", |text| drop(network::parse(text))),
-            ("/proc/loadavg", |text| assert!(load::parse(text).is_none_or(|averages| averages[0] >= 0.0))),
-            ("/proc/pressure/io", |text| drop(pressure::samples("io", text))),
-            ("/proc/net/sockstat", |text| drop(sockets::samples(text, text))),
-            ("/proc/net/snmp", |text| drop(sockets::retransmits(text))),
-            ("/proc/self/stat", |text| drop(processes::parse(text, 4_096, 0))),
-            ("/proc/sys/fs/file-nr", |text| drop(files::samples(text))),
+            (saved::STAT, |text| drop(cpu::node_samples(&cpu::parse(text), 0))),
+            (saved::MEMINFO, |text| drop((memory::samples(text), memory::node_samples(text)))),
+            (saved::VMSTAT, |text| {
+                drop((memory::event_samples(text, 4_096), memory::node_event_samples(text)))
+            }),
+            (saved::MOUNTINFO, |text| drop(disk::parse(text))),
+            (saved::DISKSTATS, |text| drop(disk_io::parse(text, |_| true))),
+            (saved::NET_DEV, |text| drop(network::parse(text))),
+            (saved::LOADAVG, |text| assert!(load::parse(text).is_none_or(|averages| averages[0] >= 0.0))),
+            (saved::PRESSURE_IO, |text| {
+                drop((pressure::samples("io", text), pressure::node_samples("io", text)))
+            }),
+            (saved::SOCKSTAT, |text| {
+                drop((sockets::samples(text, text), sockets::node_sockets(text, 4_096)))
+            }),
+            (saved::SNMP, |text| drop((sockets::retransmits(text), sockets::node_protocols(text)))),
+            (saved::NETSTAT, |text| drop(sockets::node_protocols(text))),
+            (saved::SNMP6, |text| drop(sockets::node_protocols_of_six(text))),
+            (saved::PROCESS, |text| drop(processes::parse(text, 4_096, 0))),
+            (saved::FILE_NR, |text| drop(files::samples(text, Naming::NodeExporter))),
         ];
-        for (path, parse) in parsers {
-            // What a kernel does not have cannot be cut.
-            let text = std::fs::read_to_string(path).unwrap_or_default();
-            let text: String = text.chars().filter(char::is_ascii).take(4_096).collect();
-            (0..=text.len()).for_each(|end| parse(&text[..end]));
+        for (bytes, parse) in parsers {
+            for end in 0..=bytes.len() {
+                parse(&String::from_utf8_lossy(&bytes[..end]));
+            }
+            // And with a byte in its place that is no text.
+            for at in (0..bytes.len()).step_by(7) {
+                let mut broken = bytes.to_vec();
+                broken[at] = 0xff;
+                parse(&String::from_utf8_lossy(&broken));
+            }
         }
     }
 

@@ -1,6 +1,10 @@
 //! Whether somebody keeps the clock right.
 
-use crate::collectors::{CollectError, Collector, Reading};
+use crate::{
+    collectors::{CollectError, Collector, Reading},
+    os_clock,
+    settings::collection::Naming,
+};
 
 /// The names this collector emits.
 pub const DESCRIBED: &[&str] = &["time_error_seconds", "time_offset_seconds", "time_synchronized"];
@@ -19,11 +23,18 @@ pub struct TimeReading {
 }
 
 /// Reads the clock discipline.
-pub struct Time;
+pub struct Time {
+    naming: Naming,
+}
 
 impl Time {
+    /// A collector.
+    pub const fn new(naming: Naming) -> Self {
+        Self { naming }
+    }
+
     #[expect(unsafe_code, reason = "none of our dependencies wraps adjtimex, and nothing else tells this")]
-    fn read() -> Result<TimeReading, CollectError> {
+    fn read() -> Result<(TimeReading, libc::timex), CollectError> {
         // SAFETY: `timex` is a struct of integers, for which zeros are values.
         let mut told: libc::timex = unsafe { std::mem::zeroed() };
         // SAFETY: the pointer is to a live `timex` of our own; with no modes set, the call only fills it.
@@ -31,18 +42,24 @@ impl Time {
         if state < 0 {
             return Err(CollectError::unreadable("the clock discipline", std::io::Error::last_os_error()));
         }
-        Ok(TimeReading {
+        let reading = TimeReading {
             is_synchronized: state != libc::TIME_ERROR,
             offset: told.offset,
             is_nano: told.status & libc::STA_NANO != 0,
             error_us: told.maxerror,
-        })
+        };
+        Ok((reading, told))
     }
 }
 
 impl Collector for Time {
     fn collect(&mut self, readings: &mut Vec<Reading>) -> Result<(), CollectError> {
-        readings.extend(samples(Self::read()?));
+        let (reading, told) = Self::read()?;
+        readings.extend(samples(reading));
+        if self.naming == Naming::NodeExporter {
+            readings.push(Reading::plain("node_time_seconds", os_clock::wall().0 as f64 / 1_000.0));
+            readings.extend(node_samples(&told));
+        }
         Ok(())
     }
 }
@@ -56,6 +73,20 @@ pub fn samples(reading: TimeReading) -> [Reading; 3] {
         Reading::plain("time_offset_seconds", rounded(reading.offset as f64 / per_s, 1e5)),
         Reading::plain("time_synchronized", f64::from(u8::from(reading.is_synchronized))),
     ]
+}
+
+/// node_exporter's `timex` collector, but for what has a name of ours too and for pulses per second.
+fn node_samples(told: &libc::timex) -> [Reading; 6] {
+    [
+        ("node_timex_estimated_error_seconds", told.esterror as f64 / 1e6),
+        // The kernel tells parts per million, of which it counts 65,536ths.
+        ("node_timex_frequency_adjustment_ratio", 1.0 + told.freq as f64 / 65_536e6),
+        ("node_timex_loop_time_constant", told.constant as f64),
+        ("node_timex_status", f64::from(told.status)),
+        ("node_timex_tai_offset_seconds", f64::from(told.tai)),
+        ("node_timex_tick_seconds", told.tick as f64 / 1e6),
+    ]
+    .map(|(name, value)| Reading::plain(name, value))
 }
 
 #[cfg(test)]
@@ -80,6 +111,12 @@ mod tests {
 
     #[test]
     fn this_hosts_kernel_tells() {
-        assert!(Time::read().unwrap().error_us >= 0);
+        let (reading, told) = Time::read().unwrap();
+        assert!(reading.error_us >= 0);
+        let of =
+            |name: &str| node_samples(&told).into_iter().find(|sample| sample.name == name).unwrap().value;
+        // What the kernel lets anybody set.
+        assert!((0.009..=0.011).contains(&of("node_timex_tick_seconds")));
+        assert!((0.999..=1.001).contains(&of("node_timex_frequency_adjustment_ratio")));
     }
 }

@@ -1,9 +1,10 @@
 //! Since when the host runs.
 
-use super::{kept::Kept, number_of, text_of};
+use super::{kept::Kept, number_of, text_of, uname};
 use crate::{
     collectors::{CollectError, Collector, Reading},
     os_clock,
+    settings::collection::Naming,
 };
 
 /// The names this collector emits.
@@ -12,6 +13,7 @@ pub const DESCRIBED: &[&str] = &["boot_time_seconds", "uptime_seconds"];
 /// Reads the uptime. When the host booted changes with its clock only, so it is not read at every round: there is much
 /// else beside it.
 pub struct Uptime {
+    naming: Naming,
     uptime: Kept,
     boot: Option<Boot>,
 }
@@ -23,13 +25,12 @@ struct Boot {
     ahead_s: i64,
 }
 
-impl Default for Uptime {
-    fn default() -> Self {
-        Self { uptime: Kept::new("/proc/uptime"), boot: None }
-    }
-}
-
 impl Uptime {
+    /// A collector.
+    pub const fn new(naming: Naming) -> Self {
+        Self { naming, uptime: Kept::new("/proc/uptime"), boot: None }
+    }
+
     /// When the host booted; read again when its clock was put right since. A second's difference comes of rounding.
     fn boot_time_s(
         &mut self,
@@ -56,6 +57,9 @@ impl Collector for Uptime {
         let ahead_s = (os_clock::wall().0 / 1_000).saturating_sub_unsigned(uptime_s);
         let boot_time_s = self.boot_time_s(ahead_s, || text_of("/proc/stat"))?;
         readings.push(Reading::plain("boot_time_seconds", boot_time_s as f64));
+        if self.naming == Naming::NodeExporter {
+            readings.push(uname::info());
+        }
         Ok(())
     }
 }
@@ -78,7 +82,7 @@ mod tests {
 
     #[test]
     fn when_the_host_booted_is_read_again_when_its_clock_was_put_right() {
-        let mut uptime = Uptime::default();
+        let mut uptime = Uptime::new(Naming::Edgewatch);
         // A board without a clock of its own begins in 1970.
         for (ahead_s, btime, told) in [
             (0, "btime 0\n", 0),

@@ -275,7 +275,9 @@ mod tests {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
                     folders.push(path);
-                } else if fs::read_to_string(&path).unwrap().contains(concat!("Command::", "new(")) {
+                } else if String::from_utf8_lossy(&fs::read(&path).unwrap())
+                    .contains(concat!("Command::", "new("))
+                {
                     callers.push(path.file_name().unwrap().to_owned());
                 }
             }
