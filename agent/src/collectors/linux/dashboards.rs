@@ -117,7 +117,7 @@ fn sent() -> BTreeSet<&'static str> {
         sockets::node_protocols(&text(saved::SNMP)),
         sockets::node_protocols(&text(saved::NETSTAT)),
         sockets::node_protocols_of_six(&text(saved::SNMP6)),
-        disk::node_samples(&mount, disk::Space::default()),
+        disk::node_samples(&mount, Some(disk::Space::default())),
     ]
     .concat();
     readings.iter().map(|reading| reading.name).collect()

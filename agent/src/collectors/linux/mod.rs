@@ -158,7 +158,7 @@ mod tests {
             (saved::VMSTAT, |text| {
                 drop((memory::event_samples(text, 4_096), memory::node_event_samples(text)))
             }),
-            (saved::MOUNTINFO, |text| drop(disk::parse(text))),
+            (saved::MOUNTINFO, |text| drop(disk::parse(text, disk::Whose::Hosts))),
             (saved::DISKSTATS, |text| drop(disk_io::parse(text, |_| true))),
             (saved::NET_DEV, |text| drop(network::parse(text))),
             (saved::LOADAVG, |text| assert!(load::parse(text).is_none_or(|averages| averages[0] >= 0.0))),
