@@ -1,10 +1,11 @@
 //! Processors: how busy they were since the last reading, and what they have spent their time on.
 
-use super::kept::Kept;
+use super::{frequencies, kept::Kept};
 use crate::{
     collectors::{CollectError, Collector, Reading, percentage, to_hundredths},
     settings::collection::Naming,
 };
+use std::path::Path;
 
 /// The names this collector emits.
 pub const DESCRIBED: &[&str] = &[
@@ -103,6 +104,7 @@ impl Collector for Cpu {
         readings.extend(samples(&reading, &self.before, self.ticks_per_s));
         if self.naming == Naming::NodeExporter {
             readings.extend(node_samples(&reading, self.ticks_per_s));
+            readings.extend(frequencies::node_samples(Path::new(frequencies::PROCESSORS)));
         }
         self.before = reading;
         Ok(())

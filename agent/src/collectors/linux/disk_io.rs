@@ -104,7 +104,7 @@ impl Collector for DiskIo {
             readings.extend(samples(&device, OURS));
             if self.naming == Naming::NodeExporter {
                 readings.extend(samples(&device, NODE_EXPORTERS));
-                readings.push(node_info(&device));
+                readings.extend(node_info(&device, &udev(&device)));
             }
         }
         Ok(())
@@ -143,12 +143,76 @@ fn samples(device: &Device, names: &[(usize, &'static str, Unit)]) -> Vec<Readin
     names.iter().filter_map(sample).collect()
 }
 
-/// What node_exporter says of a device, without what it knows from udev: an empty label is an absent one.
-fn node_info(device: &Device) -> Reading {
+/// node_exporter's names for what udev knows of a device, with the labels that its properties are told under. What lacks the
+/// first of them is not told.
+const INFOS: &[(&str, &[(&str, &str)])] = &[
+    (
+        "node_disk_device_mapper_info",
+        &[
+            ("name", "DM_NAME"),
+            ("lv_layer", "DM_LV_LAYER"),
+            ("lv_name", "DM_LV_NAME"),
+            ("uuid", "DM_UUID"),
+            ("vg_name", "DM_VG_NAME"),
+        ],
+    ),
+    (
+        "node_disk_filesystem_info",
+        &[
+            ("type", "ID_FS_TYPE"),
+            ("usage", "ID_FS_USAGE"),
+            ("uuid", "ID_FS_UUID"),
+            ("version", "ID_FS_VERSION"),
+        ],
+    ),
+];
+
+/// The labels of the one that every device has.
+const INFO: &[(&str, &str)] = &[
+    ("model", "ID_MODEL"),
+    ("path", "ID_PATH"),
+    ("revision", "ID_REVISION"),
+    ("serial", "ID_SERIAL_SHORT"),
+    ("wwn", "ID_WWN"),
+];
+
+/// node_exporter's names for numbers that udev knows of an ATA disk.
+const ATA: &[(&str, &str)] = &[
+    ("node_disk_ata_rotation_rate_rpm", "ID_ATA_ROTATION_RATE_RPM"),
+    ("node_disk_ata_write_cache", "ID_ATA_WRITE_CACHE"),
+    ("node_disk_ata_write_cache_enabled", "ID_ATA_WRITE_CACHE_ENABLED"),
+];
+
+/// What udev has written down of a device; nothing where there is no udev.
+fn udev(device: &Device) -> String {
+    let [major, minor] = device.major_minor;
+    let text = std::fs::read(format!("/run/udev/data/b{major}:{minor}")).unwrap_or_default();
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// What node_exporter says of a device, with what it knows from udev (`E:KEY=value`): an empty label is an absent one.
+fn node_info(device: &Device, udev: &str) -> Vec<Reading> {
+    let known: BTreeMap<&str, &str> =
+        udev.lines().filter_map(|line| line.strip_prefix("E:")?.split_once('=')).collect();
+    let of = |key: &str| known.get(key).copied().filter(|text| !text.is_empty());
+    let named = |name, value| Reading::labelled(name, "device", &device.name, value);
+    let with = |info: Reading, labels: &[(&'static str, &str)]| {
+        labels.iter().fold(info, |info, (label, key)| match of(key) {
+            Some(text) => info.with(label, text),
+            None => info,
+        })
+    };
     let [major, minor] = device.major_minor.map(|number| number.to_string());
-    Reading::labelled("node_disk_info", "device", &device.name, 1.0)
-        .with("major", &major)
-        .with("minor", &minor)
+    let info = named("node_disk_info", 1.0).with("major", &major).with("minor", &minor);
+    let mut samples = vec![with(info, INFO)];
+    let has = |(_, key): &(&str, &str)| of(key).is_some();
+    let others = INFOS.iter().filter(|(_, labels)| labels.first().is_some_and(has));
+    samples.extend(others.map(|(name, labels)| with(named(name, 1.0), labels)));
+    if of("ID_ATA").is_some() {
+        let number = |key| of(key)?.parse().ok();
+        samples.extend(ATA.iter().filter_map(|(name, key)| Some(named(name, number(key)?))));
+    }
+    samples
 }
 
 #[cfg(test)]
@@ -188,6 +252,39 @@ mod tests {
         let expected =
             Reading::labelled("node_disk_flush_requests_time_seconds_total", "device", "vda", 0.514);
         assert_eq!(flushes, Some(expected));
-        assert_eq!(node_info(&devices[0]).labels[1], ("major", "254".to_owned()));
+    }
+
+    fn infos(udev: &str) -> Vec<String> {
+        let devices = parse(DISKSTATS, |name| name == "sda");
+        node_info(&devices[0], udev).iter().map(|info| format!("{}={}", info.series(), info.value)).collect()
+    }
+
+    #[test]
+    fn what_udev_knows_of_a_disk_is_told_in_labels() {
+        // As systemd 252 writes it of a disk on SATA, cut.
+        let disk = "S:disk/by-id/wwn-0x5000\nI:2468\nE:ID_ATA=1\nE:ID_TYPE=disk\nE:ID_MODEL=INTEL_SSDS9X9SI0\n\
+            E:ID_REVISION=0100\nE:ID_SERIAL_SHORT=3EWB5Y\nE:ID_ATA_WRITE_CACHE=1\nE:ID_ATA_WRITE_CACHE_ENABLED=0\n\
+            E:ID_ATA_ROTATION_RATE_RPM=x\nE:ID_WWN=0x5000\nE:ID_PATH=pci-0000:00:1f.2-ata-4\nE:ID_FS_TYPE=\nG:systemd\n";
+        let info = "node_disk_info{device=sda,major=8,minor=0,model=INTEL_SSDS9X9SI0,\
+            path=pci-0000:00:1f.2-ata-4,revision=0100,serial=3EWB5Y,wwn=0x5000}=1";
+        let expected = [
+            info,
+            "node_disk_ata_write_cache{device=sda}=1",
+            "node_disk_ata_write_cache_enabled{device=sda}=0",
+        ];
+        assert_eq!(infos(disk), expected);
+    }
+
+    #[test]
+    fn volumes_and_file_systems_have_infos_of_their_own() {
+        let volume = "E:DM_NAME=vg0-root\nE:DM_UUID=LVM-1\nE:DM_VG_NAME=vg0\nE:DM_LV_NAME=root\nE:ID_FS_TYPE=ext4\n\
+            E:ID_FS_USAGE=filesystem\nE:ID_FS_UUID=3deafd5f\nE:ID_FS_VERSION=1.0\n";
+        let expected = [
+            "node_disk_info{device=sda,major=8,minor=0}=1",
+            "node_disk_device_mapper_info{device=sda,name=vg0-root,lv_name=root,uuid=LVM-1,vg_name=vg0}=1",
+            "node_disk_filesystem_info{device=sda,type=ext4,usage=filesystem,uuid=3deafd5f,version=1.0}=1",
+        ];
+        assert_eq!(infos(volume), expected);
+        assert_eq!(infos(""), expected[..1]);
     }
 }

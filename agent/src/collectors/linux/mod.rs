@@ -7,6 +7,7 @@ mod dashboards;
 pub mod disk;
 pub mod disk_io;
 pub mod files;
+mod frequencies;
 mod kept;
 pub mod load;
 pub mod memory;
