@@ -39,7 +39,7 @@ const SUMS: &str = "SHA256SUMS";
 /// What to release, and where to.
 #[derive(Debug)]
 pub struct Options {
-    /// The folder; what an earlier release left in it is removed.
+    /// The folder; the files of an earlier release in it are removed.
     pub out_dir: PathBuf,
     /// Where the secret key lies, unless it is in the environment.
     pub key: PathBuf,
@@ -112,16 +112,16 @@ impl Release {
         lines.into_iter().map(|(_, line)| line).collect()
     }
 
-    /// All of it, in place of what was there.
+    /// All of it, in place of the release that was there.
     fn write(&self, dir: &Path) -> Result<()> {
-        if dir.exists() {
-            let was_release = dir.join(SUMS).is_file() || fs::read_dir(dir)?.next().is_none();
-            if !was_release {
-                bail!("{} is there and holds no release: name another folder", dir.display());
-            }
-            fs::remove_dir_all(dir).with_context(|| format!("removing {}", dir.display()))?;
-        }
         fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
+        let old = old_files(dir)?;
+        if old.is_empty() && fs::read_dir(dir)?.next().is_some() {
+            bail!("{} is there and holds no release: name another folder", dir.display());
+        }
+        for path in old.iter().filter(|path| path.is_file()) {
+            fs::remove_file(path).with_context(|| format!("removing {}", path.display()))?;
+        }
         for (name, content) in &self.files {
             let path = dir.join(name);
             fs::write(&path, content).with_context(|| format!("writing {}", path.display()))?;
@@ -129,6 +129,22 @@ impl Release {
         say(VERB, format!("{} files of {VERSION} in {}, signed", self.files.len(), dir.display()));
         Ok(())
     }
+}
+
+/// What an earlier release left in a folder, by its list: all that may be removed there. None if the list is not ours.
+fn old_files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let sums = dir.join(SUMS);
+    if !sums.is_file() {
+        return Ok(Vec::new());
+    }
+    let text = fs::read_to_string(&sums).with_context(|| format!("reading {}", sums.display()))?;
+    let names: Vec<&str> = text.lines().filter_map(|line| Some(line.split_once("  ")?.1)).collect();
+    if !names.iter().any(|name| name.starts_with("edgewatch-agent-")) {
+        return Ok(Vec::new());
+    }
+    let signature = format!("{SUMS}.minisig");
+    let own = names.into_iter().filter(|name| !name.contains('/')).chain([SUMS, &signature]);
+    Ok(own.map(|name| dir.join(name)).collect())
 }
 
 /// Seconds since 1970 that everything in a release is dated: `SOURCE_DATE_EPOCH`, or when the commit was made.
@@ -158,18 +174,35 @@ mod tests {
         assert_eq!(release.sums(), expected);
     }
 
+    /// A release of one file, with its list.
+    fn release(name: &str) -> Release {
+        let mut release = Release { time: 0, files: vec![(name.to_owned(), Vec::new())] };
+        release.add(SUMS.to_owned(), release.sums());
+        release
+    }
+
     #[test]
     fn a_release_replaces_another_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("release");
-        let mut release = Release { time: 0, files: vec![("old".to_owned(), Vec::new())] };
-        release.add(SUMS.to_owned(), release.sums());
-        release.write(&out).unwrap();
-        release.files[0].0 = "new".to_owned();
-        release.write(&out).unwrap();
-        assert!(out.join("new").is_file() && !out.join("old").exists());
-        fs::remove_file(out.join(SUMS)).unwrap();
-        assert!(release.write(&out).is_err());
-        assert!(out.join("new").is_file());
+        release("edgewatch-agent-1.0.0-linux").write(&out).unwrap();
+        fs::write(out.join("notes"), "").unwrap();
+        release("edgewatch-agent-1.0.1-linux").write(&out).unwrap();
+        let mut left: Vec<_> = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, [SUMS, "edgewatch-agent-1.0.1-linux", "notes"]);
+    }
+
+    #[test]
+    fn a_folder_of_something_else_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("thesis"), "").unwrap();
+        for list in [None, Some("00  thesis\n"), Some("00  ../edgewatch-agent-1.0.0-linux\n")] {
+            if let Some(list) = list {
+                fs::write(dir.path().join(SUMS), list).unwrap();
+            }
+            assert!(release("edgewatch-agent-1.0.0-linux").write(dir.path()).is_err());
+            assert!(dir.path().join("thesis").is_file());
+        }
     }
 }
