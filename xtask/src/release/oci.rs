@@ -36,7 +36,11 @@ pub fn image(version: &str, programs: &[(&Target, Vec<u8>)], time: u64) -> Resul
         .collect::<Result<Vec<Value>>>()?;
     let mut all =
         blobs.add(INDEX, &json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}))?;
-    all["annotations"] = json!({"org.opencontainers.image.ref.name": version});
+    all["annotations"] = json!({
+        "org.opencontainers.image.ref.name": version,
+        // What Podman and Docker call it once they have loaded it; by the name above they would call it after the version.
+        "io.containerd.image.name": format!("localhost/edgewatch-agent:{version}"),
+    });
     let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [all]});
     let mut entries = vec![
         Entry::file("oci-layout", 0o644, br#"{"imageLayoutVersion":"1.0.0"}"#),
@@ -150,6 +154,7 @@ mod tests {
         let index: Value = serde_json::from_slice(&files["index.json"]).unwrap();
         let all = &index["manifests"][0];
         assert_eq!(all["annotations"]["org.opencontainers.image.ref.name"], "1.2.3");
+        assert_eq!(all["annotations"]["io.containerd.image.name"], "localhost/edgewatch-agent:1.2.3");
         let manifests = document(&files, all)["manifests"].as_array().unwrap().clone();
         assert_eq!(manifests.len(), TARGETS.len());
         for (target, descriptor) in TARGETS.iter().zip(&manifests) {
