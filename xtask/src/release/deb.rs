@@ -18,6 +18,9 @@ const PROGRAM_BY_HAND: &str = "/usr/local/bin/edgewatch-agent";
 /// The configuration file, which is the administrator's once it is installed.
 const CONFIGURATION: &str = "etc/edgewatch/agent.toml";
 
+/// What the package manager runs, in the order in which it does.
+const SCRIPTS: [&str; 4] = ["preinst", "postinst", "prerm", "postrm"];
+
 /// The package's file name.
 pub fn name(version: &str, target: &Target) -> String {
     format!("edgewatch-agent_{version}_{}.deb", target.debian)
@@ -30,10 +33,10 @@ pub fn package(version: &str, target: &Target, program: &[u8], time: u64) -> Res
     let control = [
         Entry::file("control", 0o644, control(version, target, bytes.div_ceil(1024))),
         Entry::file("conffiles", 0o644, format!("/{CONFIGURATION}\n")),
-        Entry::file("postinst", 0o755, read("agent/packaging/debian/postinst")?),
-        Entry::file("prerm", 0o755, read("agent/packaging/debian/prerm")?),
-        Entry::file("postrm", 0o755, read("agent/packaging/debian/postrm")?),
     ];
+    let scripts =
+        SCRIPTS.map(|name| Ok(Entry::file(name, 0o755, read(&format!("agent/packaging/debian/{name}"))?)));
+    let control = control.into_iter().map(Ok).chain(scripts).collect::<Result<Vec<Entry>>>()?;
     let mut archive = ar::Builder::new(Vec::new());
     for (name, content) in [
         ("debian-binary", b"2.0\n".to_vec()),
@@ -156,7 +159,7 @@ mod tests {
 
     #[test]
     fn the_scripts_are_plain_shell() {
-        for script in ["postinst", "prerm", "postrm"] {
+        for script in SCRIPTS {
             let path = project::root().join("agent/packaging/debian").join(script);
             output(Command::new("sh").arg("-n").arg(path)).unwrap();
         }
