@@ -54,6 +54,8 @@ pub struct InstallArguments {
     pub root: Option<PathBuf>,
     /// Whether `uninstall` removes configuration, state and user, too.
     pub purge: bool,
+    /// What `install` is told of the enrolment.
+    pub enroll: EnrollArguments,
 }
 
 /// What `update` is told beside the settings.
@@ -150,11 +152,11 @@ fn read_flag(
     flags: &mut BTreeMap<&'static str, String>,
 ) -> Result<(), UsageError> {
     match (command, flag) {
-        (Some(Command::Enroll(enroll)), "tag") => {
+        (Some(Command::Enroll(enroll) | Command::Install(InstallArguments { enroll, .. })), "tag") => {
             enroll.tags.push(parser.value()?.string()?);
             return Ok(());
         }
-        (Some(Command::Enroll(enroll)), "force") => {
+        (Some(Command::Enroll(enroll) | Command::Install(InstallArguments { enroll, .. })), "force") => {
             enroll.force = true;
             return Ok(());
         }
@@ -267,13 +269,16 @@ mod tests {
     }
 
     #[test]
-    fn installing_takes_a_root_and_removing_also_a_purge() {
-        let arguments = read("install --root /image --url https://watch.example").unwrap();
+    fn installing_takes_a_root_and_tags_and_removing_also_a_purge() {
+        let line = "install --root /image --url https://watch.example --tag eu --tag web --force";
+        let arguments = read(line).unwrap();
         let root = Some(PathBuf::from("/image"));
-        let expected = InstallArguments { root: root.clone(), purge: false };
+        let tags = vec!["eu".into(), "web".into()];
+        let enroll = EnrollArguments { tags, force: true, ..EnrollArguments::default() };
+        let expected = InstallArguments { root: root.clone(), purge: false, enroll };
         assert_eq!(arguments.command, Command::Install(expected));
         assert_eq!(arguments.flags["url"], "https://watch.example");
-        let expected = InstallArguments { root, purge: true };
+        let expected = InstallArguments { root, purge: true, ..InstallArguments::default() };
         assert_eq!(read("uninstall --purge --root /image").unwrap().command, Command::Uninstall(expected));
     }
 

@@ -8,6 +8,7 @@ use crate::{
         client::{Answer, Client},
         verdict::refusal,
     },
+    server_url::ServerUrl,
     settings::{Said, Settings},
 };
 use edgewatch_shared::{
@@ -27,18 +28,16 @@ pub fn enroll(settings: &Settings, arguments: EnrollArguments) -> Result<(), Com
         Some(said) => Settings { url: Some(said), ..settings.clone() }.server_url(None)?,
         None => settings.server_url(None)?,
     };
+    if let Some(Said { text, origin }) = &settings.url_in_file
+        && ServerUrl::parse(text, true).ok().as_ref() != Some(&url)
+    {
+        return Err(CommandError::OtherServer { origin: origin.clone(), url: text.clone() });
+    }
     let token = arguments.token.or_else(|| settings.token.clone());
     let token = token.ok_or(CommandError::NoEnrollmentToken)?;
     let name = settings.host_name(facts::own_name)?;
-    if let Some(known) = Credentials::load(&settings.state_dir)
-        .or_else(|error| if arguments.force { Ok(None) } else { Err(error) })?
-        .filter(|_| !arguments.force)
-    {
-        return Err(CommandError::AlreadyEnrolled {
-            name: known.name,
-            url: known.url,
-            path: Credentials::path(&settings.state_dir).display().to_string(),
-        });
+    if let Some(known) = known(settings, arguments.force)? {
+        return Err(already(&known, settings));
     }
     let client = client(settings, url)?;
     let prepared = Prepared::in_dir(&settings.state_dir)?;
@@ -61,6 +60,20 @@ pub fn enroll(settings: &Settings, arguments: EnrollArguments) -> Result<(), Com
         say("an agent that runs goes on as who it was; restart it: systemctl restart edgewatch-agent");
     }
     Ok(())
+}
+
+/// What an earlier enrolment left, unless it is to be replaced, damaged or not.
+pub fn known(settings: &Settings, is_forced: bool) -> Result<Option<Credentials>, CommandError> {
+    if is_forced { Ok(None) } else { Ok(Credentials::load(&settings.state_dir)?) }
+}
+
+/// That it stands in the way of another.
+pub fn already(known: &Credentials, settings: &Settings) -> CommandError {
+    CommandError::AlreadyEnrolled {
+        name: known.name.clone(),
+        url: known.url.clone(),
+        path: Credentials::path(&settings.state_dir).display().to_string(),
+    }
 }
 
 fn ask(

@@ -29,7 +29,7 @@ Usage:
                              push one collection to a server built in, and print what arrived
   edgewatch-agent status [--json]
                              how the agent of this host is; exits with 0 if its pushes are taken
-  edgewatch-agent install [--url URL --token TOKEN] [--root DIR]
+  edgewatch-agent install [--url URL --token TOKEN [--tag TAG]… [--force]] [--root DIR]
                              as root: become a service of systemd, enrolled if URL and TOKEN are said
   edgewatch-agent uninstall [--purge] [--root DIR]
                              as root: be one no more; --purge removes configuration and state, too

@@ -2,7 +2,6 @@
 
 use super::{CommandError, arguments::InstallArguments};
 use crate::settings::Settings;
-use std::collections::BTreeMap;
 
 /// Why the agent could not be installed or removed.
 #[derive(Debug, thiserror::Error)]
@@ -13,11 +12,7 @@ pub enum InstallError {
 }
 
 /// Not here.
-pub fn install(
-    _settings: &Settings,
-    _flags: &BTreeMap<&'static str, String>,
-    _arguments: &InstallArguments,
-) -> Result<(), CommandError> {
+pub fn install(_settings: &Settings, _arguments: &InstallArguments) -> Result<(), CommandError> {
     Err(InstallError::NotHere.into())
 }
 

@@ -73,6 +73,16 @@ pub enum CommandError {
         /// Where its credentials lie.
         path: String,
     },
+    /// The configuration file names another server than the one to enrol at.
+    #[error(
+        "{origin} is {url}, which goes before the server of an enrolment: change it, or take it out of the file"
+    )]
+    OtherServer {
+        /// Where it stands.
+        origin: String,
+        /// The file's server.
+        url: String,
+    },
     /// The server did not answer.
     #[error("{url} does not answer: {error}")]
     NoAnswer {
@@ -133,9 +143,7 @@ fn obey(arguments: Arguments) -> Result<ExitCode, CommandError> {
         Command::Update(update) => return update::update(&load(&arguments.flags)?, update),
         Command::Enroll(enroll) => enroll::enroll(&load(&arguments.flags)?, enroll)?,
         Command::Status { json } => return status::status(&load_for_status(&arguments.flags)?, json),
-        Command::Install(install) => {
-            install::install(&load(&arguments.flags)?, &arguments.flags, &install)?;
-        }
+        Command::Install(install) => install::install(&load(&arguments.flags)?, &install)?,
         Command::Uninstall(install) => install::uninstall(&install)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -86,14 +86,17 @@ fn read_certificates(file: &Said) -> Result<RootCerts, TransportError> {
     Ok(RootCerts::from(certificates))
 }
 
-/// The proxy for a server. Never one to this machine itself.
-fn proxy_of(url: &ServerUrl, proxies: &Proxies) -> Result<Option<Proxy>, TransportError> {
+/// Who names a proxy for a server, and which. Never one to this machine itself.
+pub fn proxy_said<'a>(url: &ServerUrl, proxies: &'a Proxies) -> Option<&'a Said> {
     let https = proxies.https.as_ref().filter(|_| url.is_https());
     let said = proxies.setting.as_ref().or(https).or(proxies.all.as_ref());
     let is_left_out = || proxies.none.as_ref().is_some_and(|list| names(list, url.host()));
-    let Some(said) = said.filter(|said| said.text != NO_PROXY && !url.is_loopback() && !is_left_out()) else {
-        return Ok(None);
-    };
+    said.filter(|said| said.text != NO_PROXY && !url.is_loopback() && !is_left_out())
+}
+
+/// The proxy for a server.
+fn proxy_of(url: &ServerUrl, proxies: &Proxies) -> Result<Option<Proxy>, TransportError> {
+    let Some(said) = proxy_said(url, proxies) else { return Ok(None) };
     // Another protocol would be passed over in silence, and the server asked without a proxy.
     let speaks_http = |proxy: &Proxy| matches!(proxy.protocol(), ProxyProtocol::Http | ProxyProtocol::Https);
     let proxy = Proxy::new(&said.text).ok().filter(speaks_http);

@@ -106,8 +106,12 @@ pub struct Said {
 /// The settings of one run.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// What environment and flags say, by key, unread: what a service would not hear.
+    pub said: BTreeMap<&'static str, String>,
     /// The server, unread.
     pub url: Option<Said>,
+    /// The file's alone, which goes before that of an enrolment.
+    pub url_in_file: Option<Said>,
     /// A push or enrolment token.
     pub token: Option<String>,
     /// The host's name, unread.
@@ -168,7 +172,10 @@ impl Settings {
             Some(said) => PathBuf::from(said.text),
             None => default_state_dir(sources)?,
         };
+        let said = |setting: &Setting| Some((setting.key, said_before_file(sources, setting)?.text));
         let settings = Self {
+            said: SETTINGS.iter().filter_map(said).collect(),
+            url_in_file: reader.said_in_file("url"),
             collection: reader.collection(&state_dir),
             url: reader.said("url"),
             token: reader.said("token").map(|said| said.text),
@@ -240,10 +247,12 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn said(&self, key: &str) -> Option<Said> {
         let setting = SETTINGS.iter().find(|setting| setting.key == key)?;
-        said_before_file(self.sources, setting).or_else(|| {
-            let ConfigFile { path, values } = self.file.as_ref()?;
-            Some(Said { text: values.get(key)?.clone(), origin: format!("{key} in {path}") })
-        })
+        said_before_file(self.sources, setting).or_else(|| self.said_in_file(key))
+    }
+
+    fn said_in_file(&self, key: &str) -> Option<Said> {
+        let ConfigFile { path, values } = self.file.as_ref()?;
+        Some(Said { text: values.get(key)?.clone(), origin: format!("{key} in {path}") })
     }
 
     /// A value that has a default: what cannot be read is warned of, and the default holds.

@@ -118,7 +118,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "DIR",
         default: "/var/lib/edgewatch-agent for root, else $XDG_STATE_HOME/edgewatch-agent or ~/.local/state/edgewatch-agent",
         example: "/var/lib/edgewatch-agent",
-        doc: "Where the host's credentials and its spool lie.",
+        doc: "Where the host's credentials and its spool lie. Not for the file of a service: its unit says it, and goes before the file.",
     },
     Setting {
         key: "log_level",

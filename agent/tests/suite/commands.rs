@@ -51,6 +51,22 @@ fn the_enrolment_token_can_come_from_the_environment() {
     assert_eq!(server.received()[0].0.bearer(), "t0k3n");
 }
 
+/// `run` would go to the file's server, whatever the credentials say.
+#[test]
+fn a_host_does_not_enrol_at_another_server_than_its_file_names() {
+    let server = FakeServer::start(|request| strict(request, now()));
+    let home = Home::new();
+    let config = home.file("agent.toml", "url = \"https://watch.example\"\n");
+    let (code, text) = told(&home.output(&["enroll", &server.url(), "t0k3n", "--config", &config], &[]));
+    assert_eq!(code, 1);
+    assert!(text.contains(&config) && text.contains("https://watch.example"), "{text}");
+    assert_eq!(server.received().len(), 0);
+
+    home.file("agent.toml", &format!("url = \"{}/\"\n", server.url()));
+    let (code, text) = told(&home.output(&["enroll", &server.url(), "t0k3n", "--config", &config], &[]));
+    assert_eq!(code, 0, "{text}");
+}
+
 #[test]
 fn a_refused_enrolment_leaves_nothing_behind() {
     let server = FakeServer::start(|_| refusal(403, ErrorCode::EnrollmentExhausted, None));

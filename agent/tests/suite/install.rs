@@ -1,7 +1,7 @@
 //! Becoming a service, as far as files go: what systemd makes of the unit, and what it lets the agent do, is in `unit.rs`.
 
 use super::agent_process::Home;
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 fn told(home: &Home, arguments: &[&str]) -> (Option<i32>, String) {
     let output = home.output(arguments, &[]);
@@ -40,6 +40,8 @@ fn files_are_laid_out_once_and_go_again_but_for_what_is_the_operators() {
         below(&root).into_iter().filter(|(name, _)| root.join(name).is_file()).collect();
     let expected = [
         ("etc/edgewatch/agent.toml", 0o640),
+        ("etc/systemd/system/edgewatch-agent-update.service", 0o644),
+        ("etc/systemd/system/edgewatch-agent-update.timer", 0o644),
         ("etc/systemd/system/edgewatch-agent.service", 0o644),
         ("usr/local/bin/edgewatch-agent", 0o755),
     ];
@@ -55,6 +57,7 @@ fn files_are_laid_out_once_and_go_again_but_for_what_is_the_operators() {
     assert_eq!((code, text.contains("wrote")), (Some(0), false), "{text}");
     assert_eq!(fs::read_to_string(&config).unwrap(), "name = \"mine\"\n");
 
+    fs::write(root.join("usr/local/bin/edgewatch-agent.old"), "of an update").unwrap();
     for _ in 0..2 {
         let (code, text) = told(&home, &["uninstall", "--root", &to]);
         assert_eq!(code, Some(0), "{text}");
@@ -62,10 +65,40 @@ fn files_are_laid_out_once_and_go_again_but_for_what_is_the_operators() {
         let left: Vec<String> = below(&root).into_iter().map(|(name, _)| name).collect();
         assert!(left.contains(&"etc/edgewatch/agent.toml".to_owned()), "{left:?}");
         assert!(left.contains(&"var/lib/edgewatch-agent".to_owned()), "{left:?}");
-        assert!(!left.iter().any(|name| name.ends_with(".service") || name.contains("bin/")), "{left:?}");
+        assert!(!left.iter().any(|name| name.contains("system/") || name.contains("bin/")), "{left:?}");
     }
     assert_eq!(told(&home, &["uninstall", "--purge", "--root", &to]).0, Some(0));
     assert!(below(&root).iter().all(|(name, _)| root.join(name).is_dir()), "{:?}", below(&root));
+}
+
+#[test]
+fn whatever_the_shells_umask_everybody_can_reach_what_is_laid_out() {
+    let home = Home::new();
+    let root = home.state_dir().with_extension("root");
+    let command = format!("umask 077; \"$0\" install --root '{}'", root.display());
+    let shell =
+        Command::new("sh").args(["-c", &command, env!("CARGO_BIN_EXE_edgewatch-agent")]).output().unwrap();
+    assert!(shell.status.success(), "{shell:?}");
+    for dir in ["etc/edgewatch", "etc/systemd/system", "usr/local/bin"] {
+        let mode = fs::metadata(root.join(dir)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o755, "{dir}");
+    }
+}
+
+#[test]
+fn what_a_package_brought_is_left_to_its_package_manager() {
+    let home = Home::new();
+    let root = home.state_dir().with_extension("root");
+    let unit = root.join("usr/lib/systemd/system/edgewatch-agent.service");
+    fs::create_dir_all(unit.parent().unwrap()).unwrap();
+    fs::write(&unit, "").unwrap();
+    let before = below(&root);
+    for verb in ["install", "uninstall"] {
+        let (code, text) = told(&home, &[verb, "--root", &root.display().to_string()]);
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains("a package brought the agent"), "{text}");
+        assert_eq!(below(&root), before);
+    }
 }
 
 #[test]

@@ -1,35 +1,47 @@
 //! `install` and `uninstall`: what an operator types as root, once. Binary, user, configuration, state, unit.
 //!
-//! Every step looks first and says what it did, so that a second run changes nothing and one that broke off can be
+//! Every step looks first and says what it did, so that a second run changes no file and one that broke off can be
 //! repeated. Under another root (`--root`, for those who build images and packages) only files are laid out.
 
 mod files;
 mod system;
 
-use super::{
-    CommandError,
-    arguments::{EnrollArguments, InstallArguments},
-    enroll, server_and_identity,
+use super::{CommandError, arguments::InstallArguments, enroll, server_and_identity};
+use crate::{
+    credentials::Credentials,
+    platform,
+    push::transport,
+    settings::{Said, Settings},
 };
-use crate::{credentials::Credentials, platform, settings::Settings};
 use files::{Written, lay_out};
+use rustix::fs::Mode;
 use std::{
-    collections::BTreeMap,
     fs, io,
     os::unix::fs::chown,
     path::{Path, PathBuf},
 };
 use system::{User, run};
 
-/// The unit, as it is installed.
-const UNIT: &str = include_str!("../../../packaging/edgewatch-agent.service");
+/// The units, as they are installed. The agent's is enabled; the update's only where somebody asks for it.
+const UNITS: [(&str, &str); 3] = [
+    (SERVICE, include_str!("../../../packaging/edgewatch-agent.service")),
+    ("edgewatch-agent-update.service", include_str!("../../../packaging/edgewatch-agent-update.service")),
+    (UPDATE_TIMER, include_str!("../../../packaging/edgewatch-agent-update.timer")),
+];
+const SERVICE: &str = "edgewatch-agent.service";
+const UPDATE_TIMER: &str = "edgewatch-agent-update.timer";
 /// Every setting at its default, as a configuration to start from.
 const EXAMPLE: &str = include_str!("../../../agent.example.toml");
-/// What unit and user are called.
+/// What the user is called.
 const NAME: &str = "edgewatch-agent";
 
 const BINARY: &str = "usr/local/bin/edgewatch-agent";
-const UNIT_FILE: &str = "etc/systemd/system/edgewatch-agent.service";
+/// What an update leaves beside it, and what one that is killed does.
+const BINARY_OLD: &str = "usr/local/bin/edgewatch-agent.old";
+const BINARY_NEW: &str = "usr/local/bin/edgewatch-agent.new";
+const UNIT_DIR: &str = "etc/systemd/system";
+/// The unit of the Debian package.
+const PACKAGED_UNIT: &str = "usr/lib/systemd/system/edgewatch-agent.service";
 const CONFIG_DIR: &str = "etc/edgewatch";
 const CONFIG_FILE: &str = "etc/edgewatch/agent.toml";
 const STATE_DIR: &str = "var/lib/edgewatch-agent";
@@ -37,7 +49,7 @@ const STATE_DIR: &str = "var/lib/edgewatch-agent";
 const SYSTEMD: &str = "/run/systemd/system";
 
 /// Settings that are for the enrolment, or that the unit says itself.
-const NOT_IN_FILE: [&str; 4] = ["token", "name", "config", "state-dir"];
+const NOT_IN_FILE: [&str; 4] = ["token", "name", "config", "state_dir"];
 
 /// Why the agent could not be installed or removed.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +63,19 @@ pub enum InstallError {
          `edgewatch-agent run` as a user of its own, with EDGEWATCH_STATE_DIR set to a directory that is that user's"
     )]
     NoSystemd,
+    /// A package brought the agent.
+    #[error(
+        "a package brought the agent ({}): the package manager installs and removes it, `edgewatch-agent enroll` enrols it",
+        .0.display()
+    )]
+    Packaged(PathBuf),
+    /// The state is to lie where the service cannot write.
+    #[error(
+        "the service keeps its state in /{STATE_DIR}, the one place that it may write to, and not in {}: take back state_dir \
+         (EDGEWATCH_STATE_DIR)",
+        .0.display()
+    )]
+    OtherStateDir(PathBuf),
     /// The file system says no.
     #[error("{}: {error}", path.display())]
     File {
@@ -73,38 +98,50 @@ pub enum InstallError {
 }
 
 /// Installs this very binary as a service of this host.
-pub fn install(
-    settings: &Settings,
-    flags: &BTreeMap<&'static str, String>,
-    arguments: &InstallArguments,
-) -> Result<(), CommandError> {
+pub fn install(settings: &Settings, arguments: &InstallArguments) -> Result<(), CommandError> {
     let root = start("install", arguments)?;
     let is_live = arguments.root.is_none();
+    if is_live && settings.state_dir != root.join(STATE_DIR) {
+        return Err(InstallError::OtherStateDir(settings.state_dir.clone()).into());
+    }
+    let has_token = settings.said.contains_key("token");
+    let known = if is_live { enroll::known(settings, arguments.enroll.force && has_token)? } else { None };
+    if let Some(known) = known.as_ref().filter(|known| is_to_go_elsewhere(known, settings)) {
+        return Err(enroll::already(known, settings));
+    }
+    let enrols = is_live && has_token && known.is_none();
+    // What is laid out is for everybody to read, unless it says otherwise itself.
+    rustix::process::umask(Mode::WGRP | Mode::WOTH);
     let own = std::env::current_exe().map_err(at(Path::new("/proc/self/exe")))?;
     let binary = fs::read(&own).map_err(at(&own))?;
-    let mut is_new = tell(lay_out(&root.join(BINARY), &binary, 0o755)?);
+    tell(lay_out(&root.join(BINARY), &binary, 0o755)?);
     let user = if is_live { Some(system::user()?) } else { None };
-    configure(&root, flags, user)?;
+    configure(&root, settings, enrols || known.is_some(), user)?;
     let state_dir = root.join(STATE_DIR);
     platform::create_private_dir(&state_dir).map_err(at(&state_dir))?;
     give(&state_dir, user.map(|user| (user.uid, user.gid)))?;
-    is_new |= tell(lay_out(&root.join(UNIT_FILE), UNIT.as_bytes(), 0o644)?);
+    for (name, text) in UNITS {
+        tell(lay_out(&root.join(UNIT_DIR).join(name), text.as_bytes(), 0o644)?);
+    }
     if !is_live {
         println!("files are laid out; the user, the enrolment and the start are left to the running system");
         return Ok(());
     }
-    let settings = Settings { state_dir, ..settings.clone() };
-    enroll_if_told(&settings)?;
+    if let Some(known) = known {
+        println!("enrolled already, as {} at {}", known.name, known.url);
+    } else if enrols {
+        enroll::enroll(settings, arguments.enroll.clone())?;
+    }
     run("systemctl", &["daemon-reload"])?;
-    run("systemctl", &["enable", "--quiet", NAME])?;
-    if server_and_identity(&settings).is_err() {
+    run("systemctl", &["enable", "--quiet", SERVICE])?;
+    if server_and_identity(settings).is_err() {
         println!(
             "enabled, not started: this host is not enrolled yet. Then: edgewatch-agent install --url URL --token TOKEN"
         );
         return Ok(());
     }
-    // A new binary or unit takes a new start; `restart` starts what does not run.
-    run("systemctl", &[if is_new { "restart" } else { "start" }, NAME])?;
+    // Also where nothing here was new: the binary may have been put in its place before, the configuration been changed.
+    run("systemctl", &["restart", SERVICE])?;
     println!("enabled and started; edgewatch-agent status tells how it is");
     Ok(())
 }
@@ -113,11 +150,15 @@ pub fn install(
 pub fn uninstall(arguments: &InstallArguments) -> Result<(), CommandError> {
     let root = start("uninstall", arguments)?;
     let is_live = arguments.root.is_none();
-    let unit = root.join(UNIT_FILE);
-    if is_live && unit.exists() {
-        run("systemctl", &["disable", "--quiet", "--now", NAME])?;
+    let path_of = |unit: &str| root.join(UNIT_DIR).join(unit);
+    if is_live {
+        // Of a unit that is not there systemctl would complain.
+        for (unit, _) in UNITS.into_iter().filter(|(unit, _)| path_of(unit).exists()) {
+            run("systemctl", &["disable", "--quiet", "--now", unit])?;
+        }
     }
-    let mut gone = vec![unit, root.join(BINARY)];
+    let binaries = [BINARY, BINARY_OLD, BINARY_NEW].map(|path| root.join(path));
+    let mut gone = [UNITS.map(|(unit, _)| path_of(unit)), binaries].concat();
     if arguments.purge {
         gone.extend([root.join(CONFIG_FILE), root.join(STATE_DIR)]);
     }
@@ -139,25 +180,37 @@ pub fn uninstall(arguments: &InstallArguments) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Where to, if it may be begun at all.
-fn start(verb: &'static str, arguments: &InstallArguments) -> Result<PathBuf, InstallError> {
-    if let Some(root) = &arguments.root {
-        return Ok(root.clone());
-    }
-    if !platform::is_root() {
-        return Err(InstallError::NotRoot(verb));
-    }
-    if !Path::new(SYSTEMD).is_dir() {
-        return Err(InstallError::NoSystemd);
-    }
-    Ok(PathBuf::from("/"))
+/// Whether this command line says another server than the one that an enrolled host goes to.
+fn is_to_go_elsewhere(known: &Credentials, settings: &Settings) -> bool {
+    let goes_to = settings.url_in_file.as_ref().map_or(&known.url, |said| &said.text);
+    let plain = |url: &String| url.trim_end_matches('/').to_owned();
+    settings.said.get("url").is_some_and(|said| plain(said) != plain(goes_to))
 }
 
-/// A configuration, unless there is one: the example, with what this command line says. It may get a token, so that only
-/// root and the agent may read it.
+/// Where to, if it may be begun at all.
+fn start(verb: &'static str, arguments: &InstallArguments) -> Result<PathBuf, InstallError> {
+    let root = arguments.root.clone().unwrap_or_else(|| PathBuf::from("/"));
+    let packaged = root.join(PACKAGED_UNIT);
+    if packaged.exists() {
+        return Err(InstallError::Packaged(packaged));
+    }
+    if arguments.root.is_none() {
+        if !platform::is_root() {
+            return Err(InstallError::NotRoot(verb));
+        }
+        if !Path::new(SYSTEMD).is_dir() {
+            return Err(InstallError::NoSystemd);
+        }
+    }
+    Ok(root)
+}
+
+/// A configuration, unless there is one: the example, with what this command line and its environment say. It may get a
+/// token, so that only root and the agent may read it.
 fn configure(
     root: &Path,
-    flags: &BTreeMap<&'static str, String>,
+    settings: &Settings,
+    is_enrolled: bool,
     user: Option<User>,
 ) -> Result<(), InstallError> {
     let path = root.join(CONFIG_FILE);
@@ -165,33 +218,26 @@ fn configure(
         println!("{} is there, and stays as it is", path.display());
         return Ok(());
     }
-    tell(lay_out(&path, configuration(flags).as_bytes(), 0o640)?);
+    tell(lay_out(&path, configuration(settings, is_enrolled).as_bytes(), 0o640)?);
     give(&path, user.map(|user| (0, user.gid)))
 }
 
-fn configuration(flags: &BTreeMap<&'static str, String>) -> String {
+/// The URL is left out where the enrolment knows it: the file's would go before that of every later one.
+fn configuration(settings: &Settings, is_enrolled: bool) -> String {
+    let mut said = settings.said.clone();
+    said.retain(|key, _| !(NOT_IN_FILE.contains(key) || is_enrolled && *key == "url"));
+    // The service does not see the variables that every program goes by.
+    let proxy = settings
+        .server_url(None)
+        .ok()
+        .and_then(|url| transport::proxy_said(&url, &settings.proxies).cloned());
+    said.extend(proxy.map(|Said { text, .. }| ("proxy", text)));
     let mut text = EXAMPLE.to_owned();
-    let said = flags.iter().filter(|(flag, _)| !NOT_IN_FILE.contains(flag));
-    for (flag, value) in said {
+    for (key, value) in said {
         // A text of JSON is one of TOML, and every setting may be a text.
-        text.push_str(&format!(
-            "\n{} = {}\n",
-            flag.replace('-', "_"),
-            serde_json::Value::from(value.as_str())
-        ));
+        text.push_str(&format!("\n{key} = {}\n", serde_json::Value::from(value)));
     }
     text
-}
-
-fn enroll_if_told(settings: &Settings) -> Result<(), CommandError> {
-    if settings.url.is_none() || settings.token.is_none() {
-        return Ok(());
-    }
-    if let Some(known) = Credentials::load(&settings.state_dir)? {
-        println!("enrolled already, as {} at {}", known.name, known.url);
-        return Ok(());
-    }
-    enroll::enroll(settings, EnrollArguments::default())
 }
 
 fn give(path: &Path, to: Option<(u32, u32)>) -> Result<(), InstallError> {
@@ -211,13 +257,12 @@ fn remove(path: &Path) -> Result<(), InstallError> {
     }
 }
 
-/// Says what became of a file; returns whether it is news.
-fn tell((path, written): (&Path, Written)) -> bool {
+/// Says what became of a file.
+fn tell((path, written): (&Path, Written)) {
     match written {
         Written::New => println!("wrote {}", path.display()),
         Written::Same => println!("{} is there, and the same", path.display()),
     }
-    written == Written::New
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> InstallError {
@@ -228,32 +273,67 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> InstallError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::registry;
+    use crate::settings::{Sources, registry};
 
-    #[test]
-    fn what_the_command_line_says_is_in_the_first_configuration() {
-        let flags = [("ca-file", "/etc/\"ca\".pem"), ("token", "secret"), ("allow-plain-http", "true")];
-        let flags = flags.into_iter().map(|(flag, text)| (flag, text.to_owned())).collect();
-        let text = configuration(&flags);
-        let table: toml::Table = text.parse().unwrap();
-        let said: Vec<(&str, &str)> =
-            table.iter().map(|(key, value)| (key.as_str(), value.as_str().unwrap())).collect();
-        assert_eq!(said, [("allow_plain_http", "true"), ("ca_file", "/etc/\"ca\".pem")]);
+    /// What of the configuration is said, and not commented out.
+    fn configured(env: &[(&str, &str)], flags: &[(&'static str, &str)], is_enrolled: bool) -> toml::Table {
+        let flags = flags.iter().map(|(flag, text)| (*flag, (*text).to_owned())).collect();
+        let sources = Sources {
+            env: &|name| env.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned()),
+            flags: &flags,
+            read: &|_| Ok(None),
+            is_root: true,
+        };
+        let text = configuration(&Settings::load(&sources).unwrap().0, is_enrolled);
         assert!(text.starts_with(EXAMPLE) && !text.contains("secret"));
+        text.parse().unwrap()
+    }
+
+    fn table(text: &str) -> toml::Table {
+        text.parse().unwrap()
     }
 
     #[test]
-    fn a_flag_is_its_key_with_dashes() {
+    fn what_command_line_and_environment_say_is_in_the_first_configuration() {
+        let flags = [("ca-file", "/etc/\"ca\".pem"), ("token", "secret"), ("allow-plain-http", "true")];
+        let said = configured(&[("EDGEWATCH_UNITS", "a.service, b.service")], &flags, false);
+        let expected =
+            "allow_plain_http = 'true'\nca_file = '/etc/\"ca\".pem'\nunits = 'a.service, b.service'";
+        assert_eq!(said, table(expected));
+    }
+
+    #[test]
+    fn a_server_is_in_the_file_only_where_no_enrolment_knows_it() {
+        let flags = [("url", "https://watch.example"), ("name", "web-01"), ("state-dir", "/secret")];
+        assert_eq!(configured(&[], &flags, false), table("url = 'https://watch.example'"));
+        assert_eq!(configured(&[], &flags, true), table(""));
+    }
+
+    #[test]
+    fn a_proxy_of_the_environment_is_written_down_if_it_is_the_way_to_the_server() {
+        let flags = [("url", "https://watch.example")];
+        let proxy = |env: &[(&str, &str)]| {
+            let said = configured(env, &flags, true).remove("proxy");
+            said.map(|proxy| proxy.as_str().unwrap().to_owned())
+        };
+        let https = ("HTTPS_PROXY", "http://proxy.example:3128");
+        assert_eq!(proxy(&[https]).as_deref(), Some("http://proxy.example:3128"));
+        assert_eq!(proxy(&[https, ("NO_PROXY", "watch.example")]), None);
+        assert_eq!(proxy(&[https, ("EDGEWATCH_PROXY", "none")]).as_deref(), Some("none"));
+    }
+
+    #[test]
+    fn what_is_left_out_of_the_file_are_settings() {
         for setting in registry::SETTINGS {
             assert_eq!(setting.flag.replace('-', "_"), setting.key);
         }
-        for flag in NOT_IN_FILE {
-            assert!(registry::by_flag(flag).is_some(), "{flag}");
+        for key in NOT_IN_FILE {
+            assert!(registry::SETTINGS.iter().any(|setting| setting.key == key), "{key}");
         }
     }
 
     #[test]
-    fn the_unit_says_what_is_installed() {
+    fn the_units_say_what_is_installed() {
         for said in [
             format!("User={NAME}\n"),
             format!("ExecStart=/{BINARY} run\n"),
@@ -261,8 +341,10 @@ mod tests {
             format!("StateDirectory={NAME}\n"),
             format!("ExecPaths=/{BINARY} "),
         ] {
-            assert!(UNIT.contains(&said), "{said}");
+            assert!(UNITS[0].1.contains(&said), "{said}");
         }
+        assert!(UNITS[1].1.contains(&format!("ExecStart=/{BINARY} update\n")));
+        assert!(UNITS[1].1.contains(&format!("try-restart {SERVICE}\n")));
     }
 
     /// The promise that a running agent starts no program, as far as a text can tell.
