@@ -1,13 +1,21 @@
 #!/bin/sh
 # Installs edgewatch-agent on this host. A Worker serves this script with its own URL filled in:
 #
-#   curl -fsSL https://YOUR-WORKER/install.sh | sudo sh -s -- TOKEN [--name NAME] [--tag TAG]... [--force]
+#   curl -fsSL https://YOUR-WORKER/install.sh | EDGEWATCH_TOKEN=TOKEN sudo --preserve-env=EDGEWATCH_TOKEN sh -s -- [OPTION]...
 #
-# installs the agent of the newest release, enrols this host with TOKEN, and starts the agent as a service of systemd.
-# Without TOKEN it only brings the program, and restarts the service if it runs.
+# installs the agent of the newest release, enrols this host with TOKEN, and starts the agent as a service of systemd. A
+# host that is enrolled already stays who it is, and needs no token: this is also how it gets a newer agent. TOKEN may also
+# be an argument, which every user of this host can read meanwhile.
 #
-#   --no-service   leave it to somebody else to run the agent
-#   --dir DIR      with --no-service: where the program goes, /usr/local/bin if not said
+#   --name NAME          what to call the host
+#   --tag TAG            a tag for it; as many as you like
+#   --force              enrol it anew
+#   --proxy URL          the way to the server, for the agent and for this script
+#   --ca-file FILE       whose certificates the agent trusts, and nobody else's
+#   --allow-plain-http   speak http:// to a server that is not this machine
+#   --downgrade          install a release that is older than the agent that is here
+#   --no-service         leave it to somebody else to run the agent
+#   --dir DIR            with --no-service: where the program goes, /usr/local/bin if not said
 #
 # Nothing that was downloaded is run or installed before its signature is verified with the key below.
 set -eu
@@ -82,21 +90,24 @@ main() {
     token=${EDGEWATCH_TOKEN:-}
     dir=/usr/local/bin
     service=yes
-    # What enrolment is told is kept in the parameters themselves, where spaces stay what they are.
+    downgrade=no
+    # What the agent is told is kept in the parameters themselves, where spaces stay what they are.
     left=$#
     while [ "$left" -gt 0 ]; do
         argument=$1
         shift
         left=$((left - 1))
         case $argument in
-            --name | --tag | --dir)
+            --name | --tag | --dir | --proxy | --ca-file)
                 [ "$left" -gt 0 ] || fail "$argument needs a value"
                 value=$1
                 shift
                 left=$((left - 1))
                 if [ "$argument" = --dir ]; then dir=$value; else set -- "$@" "$argument" "$value"; fi
+                [ "$argument" != --proxy ] || export https_proxy="$value"
                 ;;
-            --force) set -- "$@" --force ;;
+            --force | --allow-plain-http) set -- "$@" "$argument" ;;
+            --downgrade) downgrade=yes ;;
             --no-service) service=no ;;
             -*) fail "unknown option $argument" ;;
             *) token=$argument ;;
@@ -121,6 +132,8 @@ main() {
     if [ "$service" = yes ]; then
         [ "$(id -u)" -eq 0 ] || fail "a service is set up by root: run it with sudo, or say --no-service"
         [ -d /run/systemd/system ] || fail "this host is not run by systemd: say --no-service, and start the agent yourself"
+        [ ! -e /usr/lib/systemd/system/edgewatch-agent.service ] ||
+            fail "a package brought the agent: update the package, enrol with edgewatch-agent enroll $SERVER TOKEN"
     fi
 
     work=$(mktemp -d)
@@ -131,26 +144,35 @@ main() {
     verify "$work/SHA256SUMS" "$work/SHA256SUMS.minisig"
     file=$(sed -n "s/^[0-9a-f]\{64\}  \(edgewatch-agent-[0-9.]*-linux-$machine\)\$/\1/p" "$work/SHA256SUMS")
     [ "$(printf '%s\n' "$file" | grep -c .)" -eq 1 ] || fail "the release has no program for linux-$machine"
+    version=${file#edgewatch-agent-}
+    version=${version%%-*}
+    if [ "$downgrade" = no ] && [ -x "$dir/edgewatch-agent" ]; then
+        # Its second word. What does not start is replaced.
+        installed=$("$dir/edgewatch-agent" --version 2> /dev/null | cut -d ' ' -f 2)
+        newest=$(printf '%s\n' "$installed" "$version" | sort -V | tail -n 1)
+        [ "$newest" = "$version" ] ||
+            fail "the release is $version, older than the agent that is here ($installed): nothing was installed (--downgrade does)"
+    fi
     fetch "$RELEASES/$file" "$work/$file" "$PROGRAM_BYTES_MAX"
     (cd "$work" && grep "  $file\$" SHA256SUMS | sha256sum -c - > /dev/null 2>&1) ||
         fail "$file is not what the signed list says: nothing was installed"
 
     # Beside its place first, so that the agent is never half there.
-    chmod 755 "$work/$file"
     cp "$work/$file" "$dir/edgewatch-agent.new"
+    chmod 755 "$dir/edgewatch-agent.new"
     mv -f "$dir/edgewatch-agent.new" "$dir/edgewatch-agent"
     say "installed $file as $dir/edgewatch-agent"
 
-    if [ -z "$token" ]; then
-        [ "$service" = no ] || systemctl try-restart edgewatch-agent.service
-        say "no token was given: to enrol this host, $dir/edgewatch-agent enroll $SERVER TOKEN"
-        return
-    fi
-    # User, configuration, unit: before the enrolment, so that what it keeps is that user's.
-    [ "$service" = no ] || "$dir/edgewatch-agent" install
     # Not as an argument, which every user of this host could read.
-    EDGEWATCH_TOKEN=$token "$dir/edgewatch-agent" enroll "$SERVER" "$@"
-    [ "$service" = no ] || systemctl restart edgewatch-agent.service
+    export EDGEWATCH_TOKEN="$token"
+    if [ "$service" = yes ]; then
+        # User, configuration, units; the enrolment, unless it was before; the start.
+        "$dir/edgewatch-agent" install --url "$SERVER" --update-url "$RELEASES" "$@"
+    elif [ -n "$token" ]; then
+        "$dir/edgewatch-agent" enroll "$SERVER" "$@"
+    else
+        say "no token was given: to enrol this host, $dir/edgewatch-agent enroll $SERVER TOKEN"
+    fi
 }
 
 main "$@"

@@ -8,10 +8,11 @@ use edgewatch_shared::{ErrorCode, token::Scope};
 use sha2::{Digest, Sha256};
 use std::{
     collections::BTreeMap,
-    env, fs,
+    env,
+    fs::{self, Permissions},
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
-    os::unix::fs::symlink,
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::{Arc, Mutex},
@@ -23,10 +24,11 @@ const PATH: &str = "/install.sh";
 const VERSION: &str = "1.2.3";
 
 /// What the script calls, beside what fetches and what verifies.
-const TOOLS: [&str; 15] = [
+const TOOLS: [&str; 17] = [
     "chmod",
     "cp",
     "cat",
+    "cut",
     "grep",
     "head",
     "id",
@@ -36,6 +38,7 @@ const TOOLS: [&str; 15] = [
     "sed",
     "sh",
     "sha256sum",
+    "sort",
     "tail",
     "uname",
     "wc",
@@ -184,10 +187,30 @@ fn one_line_installs_verifies_and_enrols() {
     let api = world.server.client();
     assert_eq!(api.host("installed").tags, ["eu west"]);
 
-    // Without a token the program is replaced, and the host stays who it is.
-    let output = world.run(&script, Some("openssl"), &["--no-service"]);
+    // Without a token the program is replaced, and the host stays who it is. A strict shell's files are for everybody, too.
+    let output = world.run(&format!("umask 077\n{script}"), Some("openssl"), &["--no-service"]);
     assert!(output.status.success());
+    let mode = fs::metadata(world.installed()).expect("it is installed").permissions().mode() & 0o777;
+    assert_eq!(mode, 0o755);
     assert!(agent(&["check"]).status.success());
+}
+
+#[test]
+fn an_older_release_is_refused_unless_it_is_asked_for() {
+    let world = World::new("install-older");
+    let script = world.script();
+    let newer = "#!/bin/sh\necho 'edgewatch-agent 1.10.0 (commit 0)'\n";
+    fs::write(world.installed(), newer).expect("the folder is there");
+    fs::set_permissions(world.installed(), Permissions::from_mode(0o755)).expect("it is ours");
+    let output = world.run(&script, Some("openssl"), &["--no-service"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success() && said.contains("older than the agent that is here (1.10.0)"),
+        "{said}"
+    );
+    assert_eq!(fs::read(world.installed()).expect("it is installed"), newer.as_bytes());
+    assert!(world.run(&script, Some("openssl"), &["--no-service", "--downgrade"]).status.success());
+    assert_ne!(fs::read(world.installed()).expect("it is installed"), newer.as_bytes());
 }
 
 #[test]
