@@ -29,6 +29,8 @@ const UNITS: [(&str, &str); 3] = [
     (UPDATE_TIMER, include_str!("../../../packaging/edgewatch-agent-update.timer")),
 ];
 const SERVICE: &str = "edgewatch-agent.service";
+/// All of them, as far as systemd has them loaded.
+const RESET: &str = "edgewatch-agent*";
 const UPDATE_TIMER: &str = "edgewatch-agent-update.timer";
 /// Every setting at its default, as a configuration to start from.
 const EXAMPLE: &str = include_str!("../../../agent.example.toml");
@@ -42,6 +44,8 @@ const BINARY_NEW: &str = "usr/local/bin/edgewatch-agent.new";
 const UNIT_DIR: &str = "etc/systemd/system";
 /// The unit of the Debian package.
 const PACKAGED_UNIT: &str = "usr/lib/systemd/system/edgewatch-agent.service";
+/// When systemd last started the timer's service.
+const UPDATE_STAMP: &str = "var/lib/systemd/timers/stamp-edgewatch-agent-update.timer";
 const CONFIG_DIR: &str = "etc/edgewatch";
 const CONFIG_FILE: &str = "etc/edgewatch/agent.toml";
 const STATE_DIR: &str = "var/lib/edgewatch-agent";
@@ -156,9 +160,12 @@ pub fn uninstall(arguments: &InstallArguments) -> Result<(), CommandError> {
         for (unit, _) in UNITS.into_iter().filter(|(unit, _)| path_of(unit).exists()) {
             run("systemctl", &["disable", "--quiet", "--now", unit])?;
         }
+        // One that has failed would be told of until the next boot.
+        run("systemctl", &["reset-failed", RESET])?;
     }
     let binaries = [BINARY, BINARY_OLD, BINARY_NEW].map(|path| root.join(path));
     let mut gone = [UNITS.map(|(unit, _)| path_of(unit)), binaries].concat();
+    gone.push(root.join(UPDATE_STAMP));
     if arguments.purge {
         gone.extend([root.join(CONFIG_FILE), root.join(STATE_DIR)]);
     }
