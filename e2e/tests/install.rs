@@ -3,25 +3,20 @@
 use edgewatch_e2e::{
     client::Request,
     edgewatch::{Edgewatch, scratch_dir},
+    releases::{Releases, file_name},
 };
 use edgewatch_shared::{ErrorCode, token::Scope};
-use sha2::{Digest, Sha256};
 use std::{
-    collections::BTreeMap,
-    env,
     fs::{self, Permissions},
-    io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
+    io::{Read, Write},
+    net::TcpStream,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
-    sync::{Arc, Mutex},
-    thread,
 };
-use xtask::{build::Program, command, release::key};
+use xtask::{command, release::key};
 
 const PATH: &str = "/install.sh";
-const VERSION: &str = "1.2.3";
 
 /// What the script calls, beside what fetches and what verifies.
 const TOOLS: [&str; 17] = [
@@ -44,47 +39,25 @@ const TOOLS: [&str; 17] = [
     "wc",
 ];
 
-type Files = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
-
 /// A release, signed, and a Worker that serves the script for it.
 struct World {
     dir: PathBuf,
-    files: Files,
+    releases: Releases,
     server: Edgewatch,
-}
-
-fn file_name() -> String {
-    format!("edgewatch-agent-{VERSION}-linux-{}", env::consts::ARCH)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl World {
     fn new(name: &str) -> Self {
         let dir = scratch_dir(&format!("{name}-host"));
-        let public = key::generate(&dir.join("key")).expect("a fresh folder takes a key");
-        let secret = key::secret(&dir.join("key")).expect("it was just made");
-        let agent = fs::read(Program::Agent.built().expect("the agent is built")).expect("it can be read");
-        let sums = format!("{}  {}\n", hex(&Sha256::digest(&agent)), file_name());
-        let signature =
-            key::sign(sums.as_bytes(), &secret, &public, "test").expect("both halves are of one pair");
-        let files = BTreeMap::from([
-            ("SHA256SUMS".to_owned(), sums.into_bytes()),
-            ("SHA256SUMS.minisig".to_owned(), signature.into_bytes()),
-            (file_name(), agent),
-        ]);
-        let files: Files = Arc::new(Mutex::new(files));
-        let releases = serve(Arc::clone(&files));
+        let releases = Releases::signed_in(&dir);
         let server = Edgewatch::start_with(name, |options| {
-            options.vars.insert("RELEASES_URL".to_owned(), releases);
-            options.vars.insert("RELEASE_KEY".to_owned(), public.to_base64());
+            options.vars.insert("RELEASES_URL".to_owned(), releases.url.clone());
+            options.vars.insert("RELEASE_KEY".to_owned(), releases.key.clone());
         });
         for folder in ["bin", "state"] {
             fs::create_dir(dir.join(folder)).expect("the folder is empty");
         }
-        Self { dir, files, server }
+        Self { dir, releases, server }
     }
 
     fn script(&self) -> String {
@@ -136,36 +109,14 @@ impl World {
     }
 
     fn change(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
-        change(self.files.lock().expect("no server thread panics").get_mut(name).expect("it is served"));
+        change(
+            self.releases.files.lock().expect("no server thread panics").get_mut(name).expect("it is served"),
+        );
     }
 }
 
 fn is_empty(dir: &Path) -> bool {
     fs::read_dir(dir).expect("it is a folder").next().is_none()
-}
-
-/// Serves files over HTTP on this machine; the URL that they lie below.
-fn serve(files: Files) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let url = format!("http://{}/releases", listener.local_addr().expect("it is bound"));
-    thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            // A client that hangs up early is no failure of the server's.
-            let _sent = answer(stream, &files);
-        }
-    });
-    url
-}
-
-fn answer(mut stream: TcpStream, files: &Files) -> std::io::Result<()> {
-    let mut lines = BufReader::new(stream.try_clone()?).lines();
-    let request = lines.next().transpose()?.unwrap_or_default();
-    while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
-    let name = request.split(' ').nth(1).and_then(|path| path.strip_prefix("/releases/"));
-    let file = name.and_then(|name| files.lock().expect("no test panics with it").get(name).cloned());
-    let (status, body) = file.map_or(("404 Not Found", Vec::new()), |body| ("200 OK", body));
-    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len())?;
-    stream.write_all(&body)
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Becoming a service, as far as files go: what systemd makes of the unit, and what it lets the agent do, is in `unit.rs`.
+//! Becoming a service, as far as files go. What systemd makes of the unit is in `unit.rs`; what it is to be a service under
+//! a systemd that runs, in `e2e/tests/systemd.rs`.
 
 use super::agent_process::Home;
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};

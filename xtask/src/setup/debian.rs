@@ -22,8 +22,16 @@ pub(super) fn clang() -> Result<()> {
     Ok(())
 }
 
-/// Programs that tests ask about the agent and its unit, with their packages. A test that does not find its own says so.
-const WITNESSES: [(&str, &str); 2] = [("systemd-analyze", "systemd"), ("strace", "strace")];
+/// Programs that tests ask about the agent, its unit and its release, with their packages. Those of `dbus` and
+/// `systemd-container` are for a machine with a systemd of its own. A test that does not find its own says so.
+const WITNESSES: [(&str, &str); 6] = [
+    ("systemd-analyze", "systemd"),
+    ("systemd-nspawn", "systemd-container"),
+    ("dbus-daemon", "dbus"),
+    ("strace", "strace"),
+    ("openssl", "openssl"),
+    ("minisign", "minisign"),
+];
 
 /// Installs what tests ask, where that is possible; elsewhere those tests are skipped.
 pub(super) fn witnesses() -> Result<()> {
