@@ -291,6 +291,18 @@ mod tests {
     }
 
     #[test]
+    fn a_host_of_many_processors_is_told_whole() {
+        let stat = |ticks: u64| {
+            let cores = (0..512).map(|core| format!("cpu{core} {ticks} 0 0 {ticks} 0 0 0 0 0 0\n"));
+            format!("cpu  {ticks} 0 0 {ticks} 0 0 0 0 0 0\n{}", cores.collect::<String>())
+        };
+        let (before, now) = (parse(&stat(0)), parse(&stat(10)));
+        let shares = samples(&now, &before, 100);
+        assert_eq!(shares.iter().filter(|sample| sample.value == 50.0).count(), 1 + 512);
+        assert_eq!(node_samples(&now, 100).len(), 512 * 10);
+    }
+
+    #[test]
     fn kernels_with_fewer_columns_are_read() {
         // Linux 2.6.32, which does not tell of `guest_nice`.
         let reading = parse("cpu0 4705 150 1120 16250 520 0 17 3 0\n");
