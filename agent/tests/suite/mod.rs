@@ -9,6 +9,7 @@ mod failures;
 mod install;
 mod outage;
 mod pushes;
+mod read_only;
 mod reloads;
 mod status;
 mod stops;
