@@ -7,6 +7,7 @@ mod tls;
 mod commands;
 mod failures;
 mod install;
+mod lists;
 mod outage;
 mod pushes;
 mod read_only;
