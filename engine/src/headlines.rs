@@ -2,7 +2,7 @@
 
 use edgewatch_shared::{
     Series,
-    catalogue::{CATALOGUE, Headline},
+    catalogue::{HEADLINES, Headline},
 };
 
 /// Headline metrics of a list of series.
@@ -22,23 +22,22 @@ impl Headlines {
     pub fn of<'a>(series: impl Iterator<Item = &'a Series>) -> Self {
         let mut places: Vec<Place> = Vec::new();
         for (at, series) in series.enumerate() {
-            let Some(metric) = CATALOGUE.iter().find(|metric| metric.name == series.name) else { continue };
-            let is_shown = match metric.headline {
-                Headline::No => false,
+            let Some((name, which)) = HEADLINES.iter().find(|(name, _)| *name == series.name) else {
+                continue;
+            };
+            let is_shown = match which {
                 Headline::Plain => series.labels.is_empty(),
-                Headline::Labelled(key, value) => series.labels.get(key).is_some_and(|found| found == value),
+                Headline::Labelled(key, value) => series.labels.get(*key).is_some_and(|found| found == value),
                 Headline::Largest => true,
             };
             if !is_shown {
                 continue;
             }
-            match places.iter_mut().find(|place| place.name == metric.name) {
+            match places.iter_mut().find(|place| place.name == *name) {
                 Some(place) => place.series.push(at),
-                None => places.push(Place {
-                    name: metric.name,
-                    is_largest: metric.headline == Headline::Largest,
-                    series: vec![at],
-                }),
+                None => {
+                    places.push(Place { name, is_largest: *which == Headline::Largest, series: vec![at] });
+                }
             }
         }
         Self(places)

@@ -162,7 +162,8 @@ impl Collectors {
     pub fn collect(&mut self) -> Vec<Reading> {
         let read = |running: &mut Running| running.collect(self.naming, &self.exclude);
         let told: Vec<_> = self.running.iter_mut().map(read).collect();
-        let share = fair_share(told.iter().map(|(readings, _)| readings.len()), HOST_SERIES_MAX);
+        let counts: Vec<usize> = told.iter().map(|(readings, _)| readings.len()).collect();
+        let share = fair_share(&counts, HOST_SERIES_MAX);
         let mut readings = Vec::new();
         for (running, (mut told, mut result)) in self.running.iter_mut().zip(told) {
             if told.len() > share {
@@ -210,18 +211,18 @@ impl Running {
 
 /// How much each may have at most so that all have no more than `max`: whoever has little keeps all of it, and the rest is
 /// shared alike among those who have more.
-fn fair_share(counts: impl Iterator<Item = usize>, max: usize) -> usize {
-    let mut counts: Vec<usize> = counts.collect();
-    counts.sort_unstable();
-    let mut left = max;
-    for (at, count) in counts.iter().enumerate() {
-        let share = left / counts.len().saturating_sub(at).max(1);
-        if *count > share {
-            return share;
+fn fair_share(counts: &[usize], max: usize) -> usize {
+    let mut share = max.checked_div(counts.len()).unwrap_or(max);
+    loop {
+        let kept: usize = counts.iter().filter(|count| **count <= share).sum();
+        let others = counts.iter().filter(|count| **count > share).count();
+        // What those with little leave raises the share, until nobody else comes below it.
+        match max.saturating_sub(kept).checked_div(others) {
+            Some(more) if more > share => share = more,
+            Some(_) => return share,
+            None => return max,
         }
-        left = left.saturating_sub(*count);
     }
-    max
 }
 
 /// Drops what the server would refuse; returns the name of one such reading.

@@ -2,7 +2,7 @@
 //! what our own pages need.
 
 use super::Reading;
-use edgewatch_shared::catalogue::{Headline, Metric, find};
+use edgewatch_shared::catalogue::{HEADLINES, Headline, find};
 
 /// What is sent of the readings of a collector. One that emits node_exporter's series says in them all that it reads, so
 /// that of our own names only those stay that listings of hosts show. Of any other all stay, but a series without labels
@@ -11,11 +11,11 @@ pub fn as_node_exporter(readings: Vec<Reading>) -> Vec<Reading> {
     let is_doubled = readings.iter().any(|reading| reading.name.starts_with("node_"));
     let has = |name: &str| readings.iter().any(|reading| reading.name == name);
     let renamed = |reading: &Reading| {
-        let metric = find(reading.name)?;
-        if reading.name.starts_with("node_") || is_headline(metric, reading) {
+        if reading.name.starts_with("node_") || is_headline(reading) {
             return Some(reading.name);
         }
-        match metric.node_exporter.filter(|name| name.starts_with("node_") && reading.labels.is_empty()) {
+        let alias = find(reading.name)?.node_exporter;
+        match alias.filter(|name| name.starts_with("node_") && reading.labels.is_empty()) {
             Some(name) if !has(name) => Some(find(name)?.name),
             _ => (!is_doubled).then_some(reading.name),
         }
@@ -25,12 +25,14 @@ pub fn as_node_exporter(readings: Vec<Reading>) -> Vec<Reading> {
     named.filter_map(|(reading, name)| Some(Reading { name: name?, ..reading })).collect()
 }
 
-fn is_headline(metric: &Metric, reading: &Reading) -> bool {
-    match metric.headline {
-        Headline::No => false,
+fn is_headline(reading: &Reading) -> bool {
+    let which = HEADLINES.iter().find(|(name, _)| *name == reading.name).map(|(_, which)| which);
+    which.is_some_and(|which| match which {
         Headline::Plain | Headline::Largest => true,
-        Headline::Labelled(key, text) => reading.labels.iter().any(|label| label.0 == key && label.1 == text),
-    }
+        Headline::Labelled(key, text) => {
+            reading.labels.iter().any(|label| label.0 == *key && label.1 == *text)
+        }
+    })
 }
 
 #[cfg(test)]

@@ -153,7 +153,7 @@ fn who_has_little_keeps_it_and_the_others_share_the_rest() {
         (&[1, 2, 7, 90], 3),
         (&[1; 11], 0),
     ] {
-        assert_eq!(fair_share(counts.iter().copied(), 10), share, "{counts:?}");
+        assert_eq!(fair_share(counts, 10), share, "{counts:?}");
     }
 }
 

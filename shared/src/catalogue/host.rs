@@ -1,6 +1,6 @@
 //! What our agent calls what it reads: every name, and the nine of MiniObserv.
 
-use super::{Headline, Metric, counter, gauge};
+use super::{Metric, counter, gauge};
 
 /// Every metric under our own names, sorted by name.
 pub const CATALOGUE: &[Metric] = &[
@@ -54,7 +54,7 @@ pub const CATALOGUE: &[Metric] = &[
     counter("container_written_bytes_total", "B", "Bytes a container has written to block devices.")
         .by(&["container"]),
     counter("cpu_context_switches_total", "", "Context switches.").like("node_context_switches_total"),
-    gauge("cpu_count", "", "Logical processors.").headline(Headline::Plain),
+    gauge("cpu_count", "", "Logical processors."),
     counter("cpu_forks_total", "", "Processes and threads that were started.").like("node_forks_total"),
     counter("cpu_interrupts_total", "", "Interrupts that were serviced.").like("node_intr_total"),
     counter("cpu_mode_seconds_total", "s", "Time that all processors together have spent in a mode.")
@@ -66,8 +66,7 @@ pub const CATALOGUE: &[Metric] = &[
         "%",
         "Busy share of a processor since the last reading; core=total is the mean of all.",
     )
-    .by(&["core"])
-    .headline(Headline::Labelled("core", "total")),
+    .by(&["core"]),
     counter("disk_busy_seconds_total", "s", "Time during which a device had something to do.")
         .by(&["device"])
         .like("node_disk_io_time_seconds_total"),
@@ -89,9 +88,7 @@ pub const CATALOGUE: &[Metric] = &[
         .by(&["mount"])
         .like("node_filesystem_size_bytes"),
     gauge("disk_used_bytes", "B", "Used bytes of a mounted file system.").by(&["mount"]),
-    gauge("disk_used_pct", "%", "Used share of a mounted file system.")
-        .by(&["mount"])
-        .headline(Headline::Largest),
+    gauge("disk_used_pct", "%", "Used share of a mounted file system.").by(&["mount"]),
     counter("disk_write_seconds_total", "s", "Time that writes have taken, all together.")
         .by(&["device"])
         .like("node_disk_write_time_seconds_total"),
@@ -109,7 +106,7 @@ pub const CATALOGUE: &[Metric] = &[
     .like("node_filefd_maximum"),
     gauge("file_descriptors_open", "", "Open file descriptors of the host.").like("node_filefd_allocated"),
     gauge("load_15m", "", "Load average over 15 minutes.").like("node_load15"),
-    gauge("load_1m", "", "Load average over 1 minute.").like("node_load1").headline(Headline::Plain),
+    gauge("load_1m", "", "Load average over 1 minute.").like("node_load1"),
     gauge("load_5m", "", "Load average over 5 minutes.").like("node_load5"),
     gauge("mem_available_bytes", "B", "Memory that programs can still get without swapping.")
         .like("node_memory_MemAvailable_bytes"),
@@ -123,11 +120,9 @@ pub const CATALOGUE: &[Metric] = &[
     counter("mem_oom_kills_total", "", "Processes that the kernel killed for lack of memory."),
     gauge("mem_shared_bytes", "B", "Shared memory and tmpfs.").like("node_memory_Shmem_bytes"),
     gauge("mem_slab_bytes", "B", "Memory of the kernel's own structures.").like("node_memory_Slab_bytes"),
-    gauge("mem_total_bytes", "B", "Usable memory.")
-        .like("node_memory_MemTotal_bytes")
-        .headline(Headline::Plain),
+    gauge("mem_total_bytes", "B", "Usable memory.").like("node_memory_MemTotal_bytes"),
     gauge("mem_used_bytes", "B", "Memory that is neither free nor reclaimable."),
-    gauge("mem_used_pct", "%", "Used share of memory.").headline(Headline::Plain),
+    gauge("mem_used_pct", "%", "Used share of memory."),
     gauge("net_bytes_in", "B", "Bytes received on an interface since the last reading.").by(&["iface"]),
     gauge("net_bytes_out", "B", "Bytes sent on an interface since the last reading.").by(&["iface"]),
     gauge("net_month_receive_bytes", "B", "Bytes received on an interface since the month's reset day.")
@@ -186,5 +181,5 @@ pub const CATALOGUE: &[Metric] = &[
         .like("node_timex_offset_seconds"),
     gauge("time_synchronized", "", "1 if a time source disciplines the clock, else 0.")
         .like("node_timex_sync_status"),
-    gauge("uptime_seconds", "s", "Seconds since the host booted.").headline(Headline::Plain),
+    gauge("uptime_seconds", "s", "Seconds since the host booted."),
 ];

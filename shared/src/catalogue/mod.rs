@@ -26,22 +26,20 @@ pub struct Metric {
     /// Gauge or counter.
     pub kind: Kind,
     /// Unit of the values, as people write it; empty for plain numbers.
+    #[cfg(any(test, feature = "help"))]
     pub unit: &'static str,
-    /// One sentence for people; empty without the feature `help`.
+    /// One sentence for people.
+    #[cfg(any(test, feature = "help"))]
     pub help: &'static str,
     /// Labels that tell its series apart.
     pub label_keys: &'static [&'static str],
     /// What node_exporter calls it, where it has the same meaning and unit.
     pub node_exporter: Option<&'static str>,
-    /// Shown in listings of hosts; `Some(label)` picks the series with that label where there are several.
-    pub headline: Headline,
 }
 
-/// Whether a metric's newest value is kept ready for listings of hosts.
+/// Which series of a metric is kept ready for listings of hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Headline {
-    /// It is not.
-    No,
     /// The one series without labels.
     Plain,
     /// The series with this label.
@@ -50,15 +48,30 @@ pub enum Headline {
     Largest,
 }
 
+/// The metrics whose newest values are kept ready for listings of hosts.
+pub const HEADLINES: &[(&str, Headline)] = &[
+    ("cpu_count", Headline::Plain),
+    ("cpu_usage_pct", Headline::Labelled("core", "total")),
+    ("disk_used_pct", Headline::Largest),
+    ("load_1m", Headline::Plain),
+    ("mem_total_bytes", Headline::Plain),
+    ("mem_used_pct", Headline::Plain),
+    ("uptime_seconds", Headline::Plain),
+];
+
 const fn gauge(name: &'static str, unit: &'static str, help: &'static str) -> Metric {
+    // No program shows them.
+    #[cfg(not(any(test, feature = "help")))]
+    let _left_out = (unit, help);
     Metric {
         name,
         kind: Kind::Gauge,
+        #[cfg(any(test, feature = "help"))]
         unit,
-        help: if cfg!(any(test, feature = "help")) { help } else { "" },
+        #[cfg(any(test, feature = "help"))]
+        help,
         label_keys: &[],
         node_exporter: None,
-        headline: Headline::No,
     }
 }
 
@@ -73,10 +86,6 @@ impl Metric {
 
     const fn like(self, node_exporter: &'static str) -> Self {
         Self { node_exporter: Some(node_exporter), ..self }
-    }
-
-    const fn headline(self, headline: Headline) -> Self {
-        Self { headline, ..self }
     }
 }
 
@@ -164,6 +173,18 @@ mod tests {
         let aliases = CATALOGUE.iter().filter_map(|metric| Some((metric, metric.node_exporter?)));
         for (metric, alias) in aliases.filter(|(_, alias)| alias.starts_with("node_")) {
             assert_eq!(find(alias).map(|known| known.kind), Some(metric.kind), "{alias}");
+        }
+    }
+
+    #[test]
+    fn every_headline_is_ours_and_can_be_told_from_its_siblings() {
+        for (name, which) in HEADLINES {
+            let keys = CATALOGUE.iter().find(|metric| metric.name == *name).unwrap().label_keys;
+            match which {
+                Headline::Plain => assert_eq!(keys, [""; 0], "{name}"),
+                Headline::Labelled(key, _) => assert_eq!(keys, [*key], "{name}"),
+                Headline::Largest => assert!(!keys.is_empty(), "{name}"),
+            }
         }
     }
 

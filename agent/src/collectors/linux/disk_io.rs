@@ -192,9 +192,10 @@ fn udev(device: &Device) -> String {
 
 /// What node_exporter says of a device, with what it knows from udev (`E:KEY=value`): an empty label is an absent one.
 fn node_info(device: &Device, udev: &str) -> Vec<Reading> {
-    let known: BTreeMap<&str, &str> =
-        udev.lines().filter_map(|line| line.strip_prefix("E:")?.split_once('=')).collect();
-    let of = |key: &str| known.get(key).copied().filter(|text| !text.is_empty());
+    let of = |key: &str| {
+        let mut properties = udev.lines().filter_map(|line| line.strip_prefix("E:")?.split_once('='));
+        properties.find(|(known, _)| *known == key).map(|(_, text)| text).filter(|text| !text.is_empty())
+    };
     let named = |name, value| Reading::labelled(name, "device", &device.name, value);
     let with = |info: Reading, labels: &[(&'static str, &str)]| {
         labels.iter().fold(info, |info, (label, key)| match of(key) {

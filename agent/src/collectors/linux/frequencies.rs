@@ -2,7 +2,6 @@
 
 use crate::collectors::Reading;
 use std::{
-    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -24,26 +23,27 @@ const FREQUENCIES: &[(&str, &str)] = &[
 /// node_exporter's `cpufreq` collector, and the throttles of its `cpu`. What a machine does not tell is absent.
 pub fn node_samples(processors: &Path) -> Vec<Reading> {
     let mut samples = Vec::new();
-    let (mut cores, mut packages) = (BTreeSet::new(), BTreeSet::new());
+    let mut throttles: Vec<Reading> = Vec::new();
     for (number, dir) in numbered(processors) {
         for (file, name) in FREQUENCIES {
             let kilohertz = number_in(&dir.join("cpufreq").join(file));
             samples.extend(kilohertz.map(|count| Reading::labelled(name, "cpu", &number, count * 1_000.0)));
         }
-        // Processors of one core count the same throttles, and so do the cores of a package.
-        let told = |file: &str| number_in(&dir.join(file)).map(|number| number.to_string());
-        let Some(package) = told("topology/physical_package_id") else { continue };
-        let Some(core) = told("topology/core_id") else { continue };
-        let of_core = number_in(&dir.join("thermal_throttle/core_throttle_count"));
-        if let Some(count) = of_core.filter(|_| cores.insert((package.clone(), core.clone()))) {
-            let sample = Reading::labelled("node_cpu_core_throttles_total", "core", &core, count);
-            samples.push(sample.with("package", &package));
-        }
-        let of_package = number_in(&dir.join("thermal_throttle/package_throttle_count"));
-        if let Some(count) = of_package.filter(|_| packages.insert(package.clone())) {
-            samples.push(Reading::labelled("node_cpu_package_throttles_total", "package", &package, count));
+        let told = |file: &str| number_in(&dir.join("topology").join(file)).map(|number| number.to_string());
+        let (Some(package), Some(core)) = (told("physical_package_id"), told("core_id")) else { continue };
+        let of = |name| Reading::labelled(name, "package", &package, 0.0);
+        for (file, reading) in [
+            ("core_throttle_count", of("node_cpu_core_throttles_total").with("core", &core)),
+            ("package_throttle_count", of("node_cpu_package_throttles_total")),
+        ] {
+            // Processors of one core count the same throttles, and so do the cores of a package.
+            if throttles.iter().all(|known| known.labels != reading.labels) {
+                let count = number_in(&dir.join("thermal_throttle").join(file));
+                throttles.extend(count.map(|value| Reading { value, ..reading }));
+            }
         }
     }
+    samples.append(&mut throttles);
     samples
 }
 
@@ -90,8 +90,8 @@ mod tests {
             node_samples(root.path()).iter().map(|sample| (sample.series(), sample.value)).collect();
         told.sort_by(|a, b| a.0.cmp(&b.0));
         let expected = [
-            ("node_cpu_core_throttles_total{core=0,package=0}", 5.0),
-            ("node_cpu_core_throttles_total{core=1,package=0}", 5.0),
+            ("node_cpu_core_throttles_total{package=0,core=0}", 5.0),
+            ("node_cpu_core_throttles_total{package=0,core=1}", 5.0),
             ("node_cpu_frequency_max_hertz{cpu=0}", 3_700_000_000.0),
             ("node_cpu_frequency_max_hertz{cpu=1}", 3_700_000_000.0),
             ("node_cpu_frequency_max_hertz{cpu=2}", 3_700_000_000.0),

@@ -7,7 +7,7 @@ use crate::{
         patterns::Patterns,
     },
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// File systems that lie on another host, which need not answer.
 const NETWORK: &[&str] =
@@ -103,22 +103,31 @@ fn unescaped(text: &str) -> String {
 /// shortest path, unless names are node_exporter's, which tells of all. An overlay is left out too, but for a container's own
 /// root. Sorted by path.
 pub fn worth_reading(mounts: Vec<Mount>, exclude: &Excludes<Patterns>, naming: Naming) -> Vec<Mount> {
-    // Of two mounts at one path the later one hides the other.
-    let seen: BTreeMap<String, Mount> = mounts.into_iter().map(|mount| (mount.path.clone(), mount)).collect();
+    let mut by_path: BTreeMap<String, Mount> = BTreeMap::new();
+    for mount in mounts {
+        // Of two mounts at one path the later one hides the other.
+        by_path.insert(mount.path.clone(), mount);
+    }
     let is_told = |mount: &Mount| {
         let is_own_root = naming == Naming::Edgewatch && mount.path == "/";
         (is_own_root || !exclude.file_systems.matches(&mount.file_system))
             && !exclude.mounts.matches(&mount.path)
     };
-    let mut told: Vec<Mount> = seen.into_values().filter(is_told).collect();
-    if naming == Naming::Edgewatch {
-        told.sort_by_key(|mount| mount.path.len());
-        let mut devices = BTreeSet::new();
+    let mut by_identity: BTreeMap<String, Mount> = BTreeMap::new();
+    for mount in by_path.into_values().filter(is_told) {
         // Only a device's path says that two mounts are the same.
-        told.retain(|mount| !mount.device.starts_with('/') || devices.insert(mount.device.clone()));
-        told.sort_by(|a, b| a.path.cmp(&b.path));
+        let by_device = naming == Naming::Edgewatch && mount.device.starts_with('/');
+        let identity = if by_device { mount.device.clone() } else { mount.path.clone() };
+        match by_identity.get(&identity) {
+            Some(known) if known.path.len() <= mount.path.len() => {}
+            _ => {
+                by_identity.insert(identity, mount);
+            }
+        }
     }
-    told
+    let mut kept: Vec<Mount> = by_identity.into_values().collect();
+    kept.sort_by(|a, b| a.path.cmp(&b.path));
+    kept
 }
 
 #[cfg(test)]

@@ -2,10 +2,7 @@
 
 use edgewatch_shared::time::Day;
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    mem,
-};
+use std::{collections::BTreeMap, mem};
 
 /// Interfaces that are gone and still kept, those that have carried the most. Reason: every container may have one of its own.
 const GONE_MAX: usize = 64;
@@ -78,17 +75,20 @@ impl Month {
         self.today
     }
 
-    /// Forgets what is gone and has carried nothing this month, or less than [`GONE_MAX`] others.
+    /// Forgets what is gone and has carried nothing this month, and of more than [`GONE_MAX`] those that carried the least.
     fn forget(&mut self, there: &[(String, [u64; 2])]) {
-        let there: BTreeSet<&str> = there.iter().map(|(name, _)| name.as_str()).collect();
-        let gone = |name: &str| !there.contains(name);
-        let carried =
-            |carried: &Carried| carried.month.iter().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes));
-        let of_gone = self.interfaces.iter().filter(|(name, _)| gone(name));
-        let mut amounts: Vec<u64> = of_gone.map(|(_, interface)| carried(interface)).collect();
-        amounts.sort_unstable_by(|a, b| b.cmp(a));
-        let too_little = amounts.get(GONE_MAX).copied().unwrap_or_default();
-        self.interfaces.retain(|name, interface| !gone(name) || carried(interface) > too_little);
+        let is_gone = |name: &String| there.iter().all(|(known, _)| known != name);
+        self.interfaces.retain(|name, carried| carried.month != [0; 2] || !is_gone(name));
+        let mut gone: Vec<(u64, String)> = Vec::new();
+        for (name, carried) in self.interfaces.iter().filter(|(name, _)| is_gone(name)) {
+            let [received, sent] = carried.month;
+            gone.push((received.saturating_add(sent), name.clone()));
+        }
+        while gone.len() > GONE_MAX {
+            let least = gone.iter().enumerate().min_by_key(|(_, (bytes, _))| *bytes).map(|(at, _)| at);
+            let (_, name) = gone.swap_remove(least.unwrap_or_default());
+            self.interfaces.remove(&name);
+        }
     }
 
     /// Begins a month, unless it is the one that there is. What was counted is the last one's, but for what a clock that
