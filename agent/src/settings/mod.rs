@@ -106,8 +106,8 @@ pub struct Said {
 /// The settings of one run.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What environment and flags say, by key, unread: what a service would not hear.
-    pub said: BTreeMap<&'static str, String>,
+    /// What environment and flags say, unread: what a service would not hear.
+    pub said: Vec<(&'static str, String)>,
     /// The server, unread.
     pub url: Option<Said>,
     /// The file's alone, which goes before that of an enrolment.
@@ -212,6 +212,11 @@ impl Settings {
         let said = self.url.clone().or(enrolled_at).ok_or(SettingsError::NoUrl)?;
         ServerUrl::parse(&said.text, self.allow_plain_http)
             .map_err(|error| SettingsError::Url { origin: said.origin, error })
+    }
+
+    /// What environment or flags say of a key.
+    pub fn said(&self, key: &str) -> Option<&str> {
+        self.said.iter().find(|(known, _)| *known == key).map(|(_, text)| text.as_str())
     }
 
     /// Where releases are. Plain HTTP only to this machine itself.

@@ -7,12 +7,7 @@ mod files;
 mod system;
 
 use super::{CommandError, arguments::InstallArguments, enroll, server_and_identity};
-use crate::{
-    credentials::Credentials,
-    platform,
-    push::transport,
-    settings::{Said, Settings},
-};
+use crate::{credentials::Credentials, platform, push::transport, settings::Settings};
 use files::{Written, lay_out};
 use rustix::fs::Mode;
 use std::{
@@ -30,7 +25,7 @@ const UNITS: [(&str, &str); 3] = [
 ];
 const SERVICE: &str = "edgewatch-agent.service";
 /// All of them, as far as systemd has them loaded.
-const RESET: &str = "edgewatch-agent*";
+const ALL_UNITS: &str = "edgewatch-agent*";
 const UPDATE_TIMER: &str = "edgewatch-agent-update.timer";
 /// Every setting at its default, as a configuration to start from.
 const EXAMPLE: &str = include_str!("../../../agent.example.toml");
@@ -49,6 +44,8 @@ const UPDATE_STAMP: &str = "var/lib/systemd/timers/stamp-edgewatch-agent-update.
 const CONFIG_DIR: &str = "etc/edgewatch";
 const CONFIG_FILE: &str = "etc/edgewatch/agent.toml";
 const STATE_DIR: &str = "var/lib/edgewatch-agent";
+/// What stays unless it is purged.
+const OPERATORS: [&str; 2] = [CONFIG_FILE, STATE_DIR];
 /// There wherever systemd is in charge (`man 3 sd_booted`).
 const SYSTEMD: &str = "/run/systemd/system";
 
@@ -108,7 +105,7 @@ pub fn install(settings: &Settings, arguments: &InstallArguments) -> Result<(), 
     if is_live && settings.state_dir != root.join(STATE_DIR) {
         return Err(InstallError::OtherStateDir(settings.state_dir.clone()).into());
     }
-    let has_token = settings.said.contains_key("token");
+    let has_token = settings.said("token").is_some();
     let known = if is_live { enroll::known(settings, arguments.enroll.force && has_token)? } else { None };
     if let Some(known) = known.as_ref().filter(|known| is_to_go_elsewhere(known, settings)) {
         return Err(enroll::already(known, settings));
@@ -154,26 +151,22 @@ pub fn install(settings: &Settings, arguments: &InstallArguments) -> Result<(), 
 pub fn uninstall(arguments: &InstallArguments) -> Result<(), CommandError> {
     let root = start("uninstall", arguments)?;
     let is_live = arguments.root.is_none();
-    let path_of = |unit: &str| root.join(UNIT_DIR).join(unit);
-    if is_live {
+    for (unit, _) in UNITS {
+        let path = root.join(UNIT_DIR).join(unit);
         // Of a unit that is not there systemctl would complain.
-        for (unit, _) in UNITS.into_iter().filter(|(unit, _)| path_of(unit).exists()) {
+        if is_live && path.exists() {
             run("systemctl", &["disable", "--quiet", "--now", unit])?;
         }
-        // One that has failed would be told of until the next boot.
-        run("systemctl", &["reset-failed", RESET])?;
+        remove(&path)?;
     }
-    let binaries = [BINARY, BINARY_OLD, BINARY_NEW].map(|path| root.join(path));
-    let mut gone = [UNITS.map(|(unit, _)| path_of(unit)), binaries].concat();
-    gone.push(root.join(UPDATE_STAMP));
-    if arguments.purge {
-        gone.extend([root.join(CONFIG_FILE), root.join(STATE_DIR)]);
-    }
-    for path in &gone {
-        remove(path)?;
+    let also = if arguments.purge { &OPERATORS[..] } else { &[] };
+    for path in [BINARY, BINARY_OLD, BINARY_NEW, UPDATE_STAMP].iter().chain(also) {
+        remove(&root.join(path))?;
     }
     if is_live {
         run("systemctl", &["daemon-reload"])?;
+        // One that has failed would be told of until the next boot.
+        run("systemctl", &["reset-failed", ALL_UNITS])?;
     }
     if arguments.purge {
         // Whoever keeps something else there keeps the directory.
@@ -190,8 +183,8 @@ pub fn uninstall(arguments: &InstallArguments) -> Result<(), CommandError> {
 /// Whether this command line says another server than the one that an enrolled host goes to.
 fn is_to_go_elsewhere(known: &Credentials, settings: &Settings) -> bool {
     let goes_to = settings.url_in_file.as_ref().map_or(&known.url, |said| &said.text);
-    let plain = |url: &String| url.trim_end_matches('/').to_owned();
-    settings.said.get("url").is_some_and(|said| plain(said) != plain(goes_to))
+    let said = settings.said("url").map(|said| said.trim_end_matches('/'));
+    said.is_some_and(|said| said != goes_to.trim_end_matches('/'))
 }
 
 /// Where to, if it may be begun at all.
@@ -231,16 +224,14 @@ fn configure(
 
 /// The URL is left out where the enrolment knows it: the file's would go before that of every later one.
 fn configuration(settings: &Settings, is_enrolled: bool) -> String {
-    let mut said = settings.said.clone();
-    said.retain(|key, _| !(NOT_IN_FILE.contains(key) || is_enrolled && *key == "url"));
+    let said = settings.said.iter().map(|(key, text)| (*key, text.as_str()));
+    let is_for_file = |key: &str| !(NOT_IN_FILE.contains(&key) || is_enrolled && key == "url");
     // The service does not see the variables that every program goes by.
-    let proxy = settings
-        .server_url(None)
-        .ok()
-        .and_then(|url| transport::proxy_said(&url, &settings.proxies).cloned());
-    said.extend(proxy.map(|Said { text, .. }| ("proxy", text)));
+    let url = settings.server_url(None).ok().filter(|_| settings.said("proxy").is_none());
+    let proxy = url.and_then(|url| transport::proxy_said(&url, &settings.proxies).cloned());
+    let proxy = proxy.as_ref().map(|said| ("proxy", said.text.as_str()));
     let mut text = EXAMPLE.to_owned();
-    for (key, value) in said {
+    for (key, value) in said.chain(proxy).filter(|(key, _)| is_for_file(key)) {
         // A text of JSON is one of TOML, and every setting may be a text.
         text.push_str(&format!("\n{key} = {}\n", serde_json::Value::from(value)));
     }
