@@ -57,6 +57,10 @@ const NO_UNWINDING: [&str; 2] =
 const C_FLAGS: &str =
     "-fno-asynchronous-unwind-tables -fno-unwind-tables -ffunction-sections -fdata-sections";
 
+/// Libraries that are compiled for size above all: they work once a push, or once a start.
+const SMALLEST: [&str; 7] =
+    ["rustls", "rustls-webpki", "toml", "toml_parser", "winnow", "ureq", "ureq-proto"];
+
 impl Target {
     /// The one of this machine, if there is one.
     pub fn of_this_machine() -> Option<Self> {
@@ -75,6 +79,9 @@ impl Target {
         say(VERB, format!("compiling {} for {}", program.package(), self.triple));
         let mut command = cargo();
         command.args(["build", "--release", "--target", self.triple, "--package", program.package()]);
+        for library in SMALLEST {
+            command.arg("--config").arg(format!("profile.release.package.{library}.opt-level='z'"));
+        }
         run(self.environment(&mut command, zig)?)?;
         let path = self.path(program);
         self.check(&path).with_context(|| path.display().to_string())?;
