@@ -136,7 +136,7 @@ fn scripted(name: &str, host: &str) -> Option<(Machine, Edgewatch, Releases)> {
 }
 
 #[test]
-fn the_script_makes_a_confined_service_that_sees_everything_and_is_reloaded_and_upgraded() {
+fn the_script_makes_a_confined_service_that_sees_everything_and_is_reloaded_upgraded_and_updated() {
     let host = "scripted";
     let Some((machine, server, releases)) = scripted("systemd-script", host) else { return };
     let api = server.client();
@@ -162,29 +162,42 @@ fn the_script_makes_a_confined_service_that_sees_everything_and_is_reloaded_and_
     wait_for_push(&machine);
     assert_eq!(api.hosts().hosts.len(), 1);
 
-    // From inside its own sandbox the update gets as far as the signature, which is not by the key that is built in.
-    let update = "edgewatch-agent-update.service";
+    // From inside its own sandbox a signed release is put in place, and run.
+    let (update, pid) = ("edgewatch-agent-update.service", machine.main_pid(SERVICE));
+    machine.run(&["systemctl", "start", update]);
+    machine.wait_for_line(update, "updated to 1.2.3", SOON);
+    assert_ne!(machine.main_pid(SERVICE), pid);
+    wait_for_push(&machine);
+    assert!(machine.path("/usr/local/bin/edgewatch-agent.old").exists());
+
+    // One that another has signed is not.
+    releases.files.lock().expect("no server thread panics").get_mut("SHA256SUMS").expect("it is served")
+        [3] ^= 1;
+    let pid = machine.main_pid(SERVICE);
     machine.refuse(&["systemctl", "start", update]);
     machine.wait_for_line(update, "not signed by the key that this agent trusts", SOON);
-    wait_for_push(&machine);
+    assert_eq!(machine.main_pid(SERVICE), pid);
 }
 
 #[test]
 fn what_was_installed_is_removed_and_comes_back_as_the_host_that_it_was_unless_it_is_purged() {
-    let Some((machine, server, _releases)) = scripted("systemd-removal", "removed") else { return };
+    let Some((machine, server, releases)) = scripted("systemd-removal", "removed") else { return };
     let told = machine.refuse(&["edgewatch-agent", "install", "--url", "https://watch.example"]);
     assert!(told.contains("enrolled already, as removed at"), "{told}");
     let told = machine.refuse(&["edgewatch-agent", "install", "--state-dir", "/srv/agent"]);
     assert!(told.contains("keeps its state in /var/lib/edgewatch-agent"), "{told}");
 
-    // Also of units that were enabled since, have run, or have failed.
+    // With what an update has left, and units that were enabled since or have failed.
     machine.run(&["systemctl", "enable", "--now", "edgewatch-agent-update.timer"]);
+    machine.run(&["systemctl", "start", "edgewatch-agent-update.service"]);
+    releases.files.lock().expect("no server thread panics").remove("SHA256SUMS");
     machine.refuse(&["systemctl", "start", "edgewatch-agent-update.service"]);
+    machine.run(&["cp", "/usr/local/bin/edgewatch-agent", "/root/agent"]);
     machine.run(&["edgewatch-agent", "uninstall"]);
     assert_is_gone(&machine);
     assert_eq!(left(&machine), ["/etc/edgewatch", "/var/lib/edgewatch-agent", "the user"]);
 
-    machine.run(&["sh", "/root/install.sh"]);
+    machine.run(&["/root/agent", "install"]);
     wait_for_push(&machine);
     assert_eq!(server.client().hosts().hosts.len(), 1);
     machine.run(&["edgewatch-agent", "uninstall", "--purge"]);
