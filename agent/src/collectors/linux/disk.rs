@@ -253,7 +253,7 @@ mod tests {
         let path: &'static str = file.path().to_str().unwrap().to_owned().leak();
         let write = |mount| fs::write(path, format!("1 1 8:0 / {mount} rw - ext4 /dev/vda rw\n")).unwrap();
         let collection = Collection::usual(Naming::Edgewatch, "/nowhere".into());
-        let mut disk = Disk { table: Kept::new(path), ..Disk::new(&collection) };
+        let mut disk = Disk { table: Kept::with_long_lines(path), ..Disk::new(&collection) };
         for (now_ms, mount, told) in [
             (1_000, "/a", "/a"),
             (1_000 + READ_EVERY_MS - 1, "/b", "/a"),

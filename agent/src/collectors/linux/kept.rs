@@ -8,10 +8,15 @@ use std::{borrow::Cow, fs::File, io, os::unix::fs::FileExt, str};
 /// Bytes that a buffer begins with. Reason: most of these files have less, so that one call reads all of it.
 const BUFFER_BYTES_MIN: usize = 2 << 10;
 
+/// Bytes of an answer behind which there is no other, if there was room for more. Reason: the kernel fills a page of its own with
+/// whole lines, and those of these files are shorter than half of one (`seq_read_iter` in its `fs/seq_file.c`).
+const LAST_BYTES_MAX: usize = 2 << 10;
+
 /// Such a file.
 #[derive(Debug)]
 pub struct Kept {
     path: &'static str,
+    has_long_lines: bool,
     file: Option<File>,
     buffer: Vec<u8>,
 }
@@ -19,7 +24,12 @@ pub struct Kept {
 impl Kept {
     /// A file that is opened when it is first read.
     pub const fn new(path: &'static str) -> Self {
-        Self { path, file: None, buffer: Vec::new() }
+        Self { path, has_long_lines: false, file: None, buffer: Vec::new() }
+    }
+
+    /// One whose lines may be as long as a path, or longer: it is read until there is nothing more.
+    pub fn with_long_lines(path: &'static str) -> Self {
+        Self { has_long_lines: true, ..Self::new(path) }
     }
 
     /// Whether the kernel calls it changed since it was read, which it does of mount tables only (`man 5 proc_pid_mounts`).
@@ -48,9 +58,15 @@ impl Kept {
                 self.buffer.resize(length.saturating_mul(2).max(BUFFER_BYTES_MIN), 0);
             }
             let rest = self.buffer.get_mut(length..).unwrap_or_default();
+            let room = rest.len();
             match file.read_at(rest, length as u64) {
                 Ok(0) => break,
-                Ok(more) => length = length.saturating_add(more),
+                Ok(more) => {
+                    length = length.saturating_add(more);
+                    if more < room && more <= LAST_BYTES_MAX && !self.has_long_lines {
+                        break;
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -98,7 +114,7 @@ mod tests {
 
     #[test]
     fn what_was_not_read_is_news() {
-        let mut mounts = Kept::new("/proc/self/mounts");
+        let mut mounts = Kept::with_long_lines("/proc/self/mounts");
         assert!(mounts.is_news());
         // Whoever mounts something meanwhile is told of once.
         assert!((0..1_000).any(|_| mounts.read().is_ok() && !mounts.is_news()));

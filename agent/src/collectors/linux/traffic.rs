@@ -2,7 +2,7 @@
 
 mod month;
 
-use super::{kept::Kept, network};
+use super::{network, text_of};
 use crate::{
     clock::Clock,
     collectors::{CollectError, Collector, Reading},
@@ -38,7 +38,8 @@ pub struct Traffic {
     reset_day: u8,
     clock: Arc<Clock>,
     dev: network::Dev,
-    boot_id: Kept,
+    /// Of the kernel that runs, once it was read.
+    boot_id: Option<String>,
     path: PathBuf,
     month: Option<Month>,
     saved_ms: Option<i64>,
@@ -54,7 +55,7 @@ impl Traffic {
             reset_day: collection.traffic_reset_day,
             clock,
             dev: network::Dev::default(),
-            boot_id: Kept::new(BOOT_ID),
+            boot_id: None,
             path: collection.state_dir.join(FILE),
             month: None,
             saved_ms: None,
@@ -91,14 +92,17 @@ impl Collector for Traffic {
             .map(columns)
             .filter(|(name, _)| !self.exclude.matches(name))
             .collect();
-        let boot_id = self.boot_id.text()?;
+        let boot_id = match self.boot_id.take() {
+            Some(known) => known,
+            None => text_of(BOOT_ID)?,
+        };
         let mut month = self.month.take().unwrap_or_else(|| load(&self.path));
         // The host's own clock may be years off, and a month that has ended does not come back.
         let today = self.clock.is_confirmed().then(|| self.clock.now().day().0);
         month.add(boot_id.trim(), today, self.reset_day, &interfaces);
         readings.extend(samples(&month, &interfaces));
         let saved = self.save_if_due(&month, self.clock.running_ms());
-        self.month = Some(month);
+        (self.month, self.boot_id) = (Some(month), Some(boot_id));
         saved
     }
 }

@@ -46,7 +46,7 @@ pub enum Whose {
 /// The host's mounts, as its first process has them, where that is not hidden and has the root that we have: in a container
 /// with the host's processes its paths would lead elsewhere.
 pub fn mount_table() -> (Kept, Whose) {
-    let (mut first, mut own) = (Kept::new("/proc/1/mountinfo"), Kept::new("/proc/self/mountinfo"));
+    let [mut first, mut own] = ["/proc/1/mountinfo", "/proc/self/mountinfo"].map(Kept::with_long_lines);
     let is_ours = match (first.read(), own.read()) {
         (Ok(first), Ok(own)) => root(first) == root(own),
         _ => false,
