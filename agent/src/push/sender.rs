@@ -48,7 +48,7 @@ const AWAY_PACE_MS: u64 = 10_000;
 const SYNC_EVERY_MS: u64 = 10_000;
 /// Series lists that the server is believed to have. Reason: the past and the present have one each, now and then two.
 const KNOWN_LISTS: usize = 8;
-/// How often the server may fail at a batch of the past while it takes others. Reason: ten minutes at the usual pace, and
+/// How often a batch of the past may be refused or failed at while others are taken. Reason: ten minutes at the usual pace, and
 /// whatever fails by chance does not fail ten times in a row.
 const FAILURES_MAX: u32 = 10;
 /// Milliseconds for which a server that does not know records gets none. Reason: it may be a new one the next day, or have
@@ -96,7 +96,7 @@ pub struct State {
     catch_up_ms: i64,
     /// Whether a fresh batch was the last to be taken: where fresh ones never end, the past has its turns.
     is_turn_of_the_past: bool,
-    /// The batch of the past that the server failed at last while it took others, by its stream and first reading, and how
+    /// The batch of the past that was refused or failed at last while others were taken, by its stream and first reading, and how
     /// often it did.
     suspect: Option<(StreamId, u64, u32)>,
     /// Since when the server is one that does not know records, and gets none.
@@ -209,14 +209,14 @@ impl Sender {
         let verdict = match verdict {
             Verdict::TooLarge { why, is_ours: true } if is_one_reading => Verdict::Rejected { why },
             Verdict::TooLarge { why, is_ours: false } if is_one_reading => {
-                Verdict::Retry { why, retry_after_s: None, fate: Fate::NotStored }
+                Verdict::Retry { why, retry_after_s: None, fate: Fate::Refused }
             }
             // Nothing is left that could be left out: it waits for a newer server.
             Verdict::UnknownSection { why } if self.is_bare() || waiting.batch.processes.is_none() => {
-                Verdict::Retry { why, retry_after_s: None, fate: Fate::NotStored }
+                Verdict::Retry { why, retry_after_s: None, fate: Fate::Refused }
             }
-            Verdict::Retry { why, fate: Fate::Suspect, .. } if self.is_hopeless(waiting) => {
-                let why = format!("{FAILURES_MAX} times it took others and failed at this one: {why}");
+            Verdict::Retry { why, fate, .. } if fate.is_suspect() && self.is_hopeless(waiting) => {
+                let why = format!("{FAILURES_MAX} times others were taken and this one was not: {why}");
                 Verdict::Rejected { why }
             }
             verdict => verdict,
@@ -249,7 +249,7 @@ impl Sender {
             Verdict::Rejected { .. } => return self.set_aside(waiting),
             Verdict::TooLarge { .. } => _ = self.spool.cut(waiting),
             Verdict::Retry { retry_after_s, fate, .. } => {
-                if fate != Fate::NotStored {
+                if fate.may_be_stored() {
                     self.spool.may_be_stored(waiting);
                 }
                 return self.retry(retry_after_s);
@@ -358,7 +358,7 @@ impl Sender {
         Next::Step
     }
 
-    /// Whether the server has failed at this batch too often while it took others: then it is the batch.
+    /// Whether this batch was refused or failed at too often while others were taken: then it is the batch.
     fn is_hopeless(&mut self, waiting: &Waiting) -> bool {
         if waiting.is_fresh || self.state.failed > 0 {
             return false;

@@ -58,12 +58,26 @@ pub enum Verdict {
 /// What may have become of a batch that nobody acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// Nothing of it is stored: it never left, or was refused.
+    /// Nothing of it is stored: it never left, or was refused for now.
     NotStored,
+    /// The same, and it may be this batch that somebody refuses.
+    Refused,
     /// It may be stored.
     Unknown,
     /// The same, and it may be this batch that the server fails at.
     Suspect,
+}
+
+impl Fate {
+    /// Whether some of it may be stored.
+    pub fn may_be_stored(self) -> bool {
+        matches!(self, Self::Unknown | Self::Suspect)
+    }
+
+    /// Whether another batch may fare better.
+    pub fn is_suspect(self) -> bool {
+        matches!(self, Self::Refused | Self::Suspect)
+    }
 }
 
 impl From<&NoAnswer> for Verdict {
@@ -113,7 +127,7 @@ fn judge_refusal(answer: &Answer) -> Judged {
                 Some(_) => "the server says so of the request, not of what is in it: is the URL right?",
                 None => "no Edgewatch server says so: look at the URL, and at who is on the way",
             };
-            Verdict::Retry { why: format!("{why} ({whose})"), retry_after_s, fate: Fate::NotStored }
+            Verdict::Retry { why: format!("{why} ({whose})"), retry_after_s, fate: Fate::Refused }
         }
         (300..=399 | 429, _) => Verdict::Retry { why, retry_after_s, fate: Fate::NotStored },
         // With any other code it says that it is not well.
@@ -252,7 +266,7 @@ mod tests {
         for (status, body, expected) in [
             (200, "<html>".to_owned(), Fate::Unknown),
             (302, String::new(), Fate::NotStored),
-            (404, String::new(), Fate::NotStored),
+            (404, String::new(), Fate::Refused),
             (408, String::new(), Fate::Unknown),
             (429, String::new(), Fate::NotStored),
             (500, body("internal"), Fate::Suspect),

@@ -217,24 +217,29 @@ fn minutes(desk: &mut Desk, count: usize) {
 }
 
 #[test]
-fn a_batch_that_the_server_always_fails_at_is_set_aside_and_the_others_go_on() {
-    let dir = TempDir::new().unwrap();
-    let (mut desk, came) =
-        with_a_past(dir.path(), |first| if first == 1 { answer(500, "") } else { taken() });
-    minutes(&mut desk, FAILURES_MAX as usize - 1);
-    assert_eq!((desk.counters.rejected_batches.get(), desk.spool.stats().batches), (0, 7));
-    minutes(&mut desk, 1);
-    assert_eq!((desk.counters.rejected_batches.get(), desk.spool.stats().batches), (1, 6));
-    assert_eq!(std::fs::read_dir(dir.path().join("rejected")).unwrap().count(), 1);
-    minutes(&mut desk, 7);
-    assert_eq!((desk.counters.rejected_batches.get(), desk.spool.stats().batches), (1, 0));
-    assert_eq!(came.lock().unwrap().iter().filter(|first| **first == 1).count(), FAILURES_MAX as usize);
+fn a_batch_that_is_always_failed_at_or_refused_is_set_aside_and_the_others_go_on() {
+    let faults: [fn() -> Result<Answer, NoAnswer>; 2] = [|| answer(500, ""), || answer(400, "<html>")];
+    for fault in faults {
+        let dir = TempDir::new().unwrap();
+        let (mut desk, came) =
+            with_a_past(dir.path(), move |first| if first == 1 { fault() } else { taken() });
+        minutes(&mut desk, FAILURES_MAX as usize - 1);
+        assert_eq!((desk.counters.rejected_batches.get(), desk.spool.stats().batches), (0, 7));
+        minutes(&mut desk, 1);
+        assert_eq!((desk.counters.rejected_batches.get(), desk.spool.stats().batches), (1, 6));
+        assert_eq!(std::fs::read_dir(dir.path().join("rejected")).unwrap().count(), 1);
+        minutes(&mut desk, 7);
+        assert_eq!((desk.counters.rejected_batches.get(), desk.spool.stats().batches), (1, 0));
+        let tries = came.lock().unwrap().iter().filter(|first| **first == 1).count();
+        assert_eq!(tries, FAILURES_MAX as usize);
+    }
 }
 
 #[test]
 fn a_server_that_fails_at_everything_or_is_not_well_costs_no_batch() {
-    let faults: [fn(u64) -> Result<Answer, NoAnswer>; 3] = [
+    let faults: [fn(u64) -> Result<Answer, NoAnswer>; 4] = [
         |_| answer(500, ""),
+        |_| answer(404, "<html>"),
         |first| if first < 7 { refusal(503, "overloaded") } else { taken() },
         |first| if first < 7 { Err(NoAnswer { why: "reset".into(), has_left: true }) } else { taken() },
     ];
