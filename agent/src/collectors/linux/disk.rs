@@ -29,6 +29,8 @@ pub const DESCRIBED: &[&str] = &[
 /// say so of a file system that an error makes read-only.
 const READ_EVERY_MS: i64 = 30_000;
 
+const ROOT: &str = "/";
+
 /// What a file system has: bytes and inodes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Space {
@@ -105,7 +107,10 @@ impl Disk {
     /// Asks the mounts.
     fn ask(&mut self, readings: &mut Vec<Reading>) -> Result<(), CollectError> {
         let paths: Vec<&str> = self.mounts.iter().map(|mount| mount.path.as_str()).collect();
-        let answers = self.patient.ask(&paths);
+        // Sorted, so that the root is the first. Whoever cannot ask it cannot run: its own program lies there.
+        let roots = usize::from(paths.first() == Some(&ROOT));
+        let (root, others) = paths.split_at(roots);
+        let answers = root.iter().map(|path| ask(path)).chain(self.patient.ask(others));
         let mut result = Ok(());
         for (mount, answer) in self.mounts.iter().zip(answers) {
             let space = match answer {
