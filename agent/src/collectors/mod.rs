@@ -19,7 +19,7 @@ use linux as host;
 #[cfg(not(target_os = "linux"))]
 use portable as host;
 
-pub use host::{NOUNS, owners, processes};
+pub use host::{NOUNS, ProcessTable, owners};
 
 use crate::{
     clock::Clock,

@@ -1,7 +1,7 @@
 //! Which processes use the most: a record, once a minute. A series for each of them would be one that nobody reads again,
 //! so [`top`] is no collector.
 
-use super::{CollectError, owners, processes, to_hundredths};
+use super::{CollectError, ProcessTable, owners, to_hundredths};
 use edgewatch_shared::{
     TimestampMs,
     limits::{PROCESS_TEXT_BYTES_MAX, PROCESSES_NAMED_MAX},
@@ -25,6 +25,15 @@ pub struct Process {
     pub cpu_ms: u64,
     /// Resident memory in bytes.
     pub resident_bytes: u64,
+}
+
+/// What a look at all processes shows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Look {
+    /// How many there are.
+    pub count: usize,
+    /// What those that are programs have used.
+    pub processes: Vec<Process>,
 }
 
 /// A process that uses much.
@@ -77,10 +86,12 @@ fn greediest<'a>(processes: impl Iterator<Item = (&'a Process, f64)>) -> Vec<Gre
     all.into_iter().take(PROCESSES_NAMED_MAX).map(told).collect()
 }
 
+/// Looks at all processes.
+type Looking = Box<dyn FnMut() -> Result<Look, CollectError> + Send>;
+
 /// Makes the records.
 pub struct Records {
-    /// The processes of this host.
-    read: fn() -> Result<Vec<Process>, CollectError>,
+    look: Looking,
     /// Whose these processes are.
     owners: fn(&[u32]) -> BTreeMap<u32, String>,
     before: Used,
@@ -91,17 +102,14 @@ pub struct Records {
 impl Records {
     /// Looks at the processes of this host for the first time.
     pub fn of_this_host(running_ms: i64) -> Self {
-        Self::begin(processes, owners, running_ms)
+        let mut table = ProcessTable::default();
+        Self::begin(Box::new(move || table.look()), owners, running_ms)
     }
 
-    fn begin(
-        read: fn() -> Result<Vec<Process>, CollectError>,
-        owners: fn(&[u32]) -> BTreeMap<u32, String>,
-        running_ms: i64,
-    ) -> Self {
+    fn begin(mut look: Looking, owners: fn(&[u32]) -> BTreeMap<u32, String>, running_ms: i64) -> Self {
         // That processes cannot be read is said by their collector.
-        let before = Used::by(&read().unwrap_or_default());
-        Self { read, owners, before, looked_ms: running_ms, has_record: false }
+        let before = Used::by(&look().unwrap_or_default().processes);
+        Self { look, owners, before, looked_ms: running_ms, has_record: false }
     }
 
     /// The record of `time`, if one is due: with the first push, then once a minute.
@@ -110,7 +118,7 @@ impl Records {
         if passed_ms <= 0 || (self.has_record && passed_ms < RECORD_EVERY_MS) {
             return None;
         }
-        let now = (self.read)().unwrap_or_default();
+        let Look { count, processes: now } = (self.look)().unwrap_or_default();
         if now.is_empty() {
             return None;
         }
@@ -120,7 +128,7 @@ impl Records {
         (self.before, self.looked_ms, self.has_record) = (Used::by(&now), running_ms, true);
         Some(Processes {
             time,
-            count: now.len() as u64,
+            count: count as u64,
             // Percents with two digits.
             by_cpu: told(top.by_cpu, &users, 100.0),
             by_memory: told(top.by_memory, &users, 1.0),
@@ -173,9 +181,14 @@ mod tests {
         assert_eq!(top.by_memory[0].pid, 6);
     }
 
-    fn busy() -> Result<Vec<Process>, CollectError> {
+    fn nothing() -> Result<Look, CollectError> {
+        Ok(Look::default())
+    }
+
+    fn busy() -> Result<Look, CollectError> {
         let name = format!("{}é", "p".repeat(PROCESS_TEXT_BYTES_MAX - 1));
-        Ok(vec![Process { name, ..process(7, 10, 30_000, 4_096) }, process(1, 10, 0, 0)])
+        let processes = vec![Process { name, ..process(7, 10, 30_000, 4_096) }, process(1, 10, 0, 0)];
+        Ok(Look { count: 3, processes })
     }
 
     fn nobody(pids: &[u32]) -> BTreeMap<u32, String> {
@@ -184,11 +197,11 @@ mod tests {
 
     #[test]
     fn a_record_comes_with_the_first_push_and_then_once_a_minute() {
-        let mut records = Records::begin(|| Ok(Vec::new()), nobody, 0);
-        records.read = busy;
+        let mut records = Records::begin(Box::new(nothing), nobody, 0);
+        records.look = Box::new(busy);
         assert_eq!(records.record(TimestampMs(1), 0), None, "no time has passed");
         let first = records.record(TimestampMs(60_000), 60_000).unwrap();
-        assert_eq!((first.time, first.count), (TimestampMs(60_000), 2));
+        assert_eq!((first.time, first.count), (TimestampMs(60_000), 3));
         let told = |uses| push::Process {
             pid: 7,
             name: "p".repeat(PROCESS_TEXT_BYTES_MAX - 1),
@@ -204,7 +217,7 @@ mod tests {
 
     #[test]
     fn where_processes_cannot_be_read_there_is_no_record() {
-        let mut records = Records::begin(|| Ok(Vec::new()), nobody, 0);
+        let mut records = Records::begin(Box::new(nothing), nobody, 0);
         assert_eq!(records.record(TimestampMs(0), 60_000), None);
     }
 }

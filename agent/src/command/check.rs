@@ -4,7 +4,7 @@ use super::{CommandError, client, server_and_identity};
 use crate::{
     clock::{Clock, Exchange, corrected_offset_ms},
     collectors::{
-        Collectors, Reading, owners, processes,
+        Collectors, ProcessTable, Reading, owners,
         top::{Greedy, Used, top},
     },
     counters::Counters,
@@ -30,9 +30,11 @@ const BETWEEN_READINGS_MS: u64 = 1_000;
 /// Collects once, prints it, asks the server how it is. Exits with 0 only if it is well.
 pub fn check(settings: &Settings) -> Result<ExitCode, CommandError> {
     // The top of nothing is nothing: that processes cannot be read is said by their collector.
-    let before = Used::by(&processes().unwrap_or_default());
+    let mut known = ProcessTable::default();
+    let mut processes = || known.look().unwrap_or_default().processes;
+    let before = Used::by(&processes());
     let readings = collect(settings);
-    let top = top(&before, &processes().unwrap_or_default(), BETWEEN_READINGS_MS);
+    let top = top(&before, &processes(), BETWEEN_READINGS_MS);
     say(&format!(
         "{}{} series every {} s\n",
         table(&readings),

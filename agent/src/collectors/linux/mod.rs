@@ -53,7 +53,7 @@ pub const NOUNS: [(&str, &[&str]); 17] = [
     ("itself", itself::DESCRIBED),
 ];
 
-pub use processes::{owners, read as processes};
+pub use processes::{ProcessTable, owners};
 
 /// The nouns' collectors, in the order of [`NOUNS`].
 pub fn collectors(
@@ -172,7 +172,7 @@ mod tests {
             (saved::SNMP, |text| drop((sockets::retransmits(text), sockets::node_protocols(text)))),
             (saved::NETSTAT, |text| drop(sockets::node_protocols(text))),
             (saved::SNMP6, |text| drop(sockets::node_protocols_of_six(text))),
-            (saved::PROCESS, |text| drop(processes::parse(text, 4_096, 0))),
+            (saved::PROCESS, |text| drop(processes::table::parse(text, 4_096, 0))),
             (saved::FILE_NR, |text| drop(files::samples(text, Naming::NodeExporter))),
         ];
         for (bytes, parse) in parsers {

@@ -1,11 +1,15 @@
-//! Processes: how many there are, and what each of them has used.
+//! Processes: how many there are, what each of them has used, and whose they are.
+
+pub mod table;
+
+pub use table::ProcessTable;
 
 use super::kept::Kept;
 use crate::{
-    collectors::{CollectError, Collector, Reading, top::Process},
+    collectors::{CollectError, Collector, Reading},
     os_clock,
 };
-use rustix::fs::{Mode, OFlags, RawDir, open, openat};
+use rustix::fs::{Mode, OFlags, RawDir, open};
 use std::{
     collections::BTreeMap,
     fs,
@@ -22,8 +26,6 @@ pub const DESCRIBED: &[&str] = &["process_count", "process_threads"];
 const COUNT_EVERY_MS: i64 = 90_000;
 /// Bytes of a list of processes that are asked for at a time. Reason: some 300 processes.
 const LIST_BYTES: usize = 8 << 10;
-/// Bytes of `/proc/PID/stat` that are read. Reason: what is asked for stands in the first half of it.
-const STAT_BYTES: usize = 1 << 10;
 
 /// What a `/proc` is that tells of our own processes only.
 const HIDDEN: &str = "/proc hides the processes of others: it is mounted with hidepid";
@@ -99,44 +101,6 @@ fn threads(loadavg: &str) -> Option<u64> {
     loadavg.split_whitespace().nth(3)?.split_once('/')?.1.parse().ok()
 }
 
-/// The processes of this host; those that end meanwhile are passed over.
-pub fn read() -> Result<Vec<Process>, CollectError> {
-    let page_bytes = rustix::param::page_size() as u64;
-    let ticks_per_s = rustix::param::clock_ticks_per_second();
-    let proc = proc()?;
-    let mut stat = [0; STAT_BYTES];
-    let process = |pid: u32| {
-        let file = openat(&proc, format!("{pid}/stat"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-        let length = rustix::io::read(file.ok()?, &mut stat).ok()?;
-        parse(&String::from_utf8_lossy(stat.get(..length)?), page_bytes, ticks_per_s)
-    };
-    let pids = CENSUS.list(&proc, os_clock::running_ms())?;
-    let processes: Vec<Process> = pids.into_iter().filter_map(process).collect();
-    if processes.iter().any(|process| process.pid == 1) {
-        Ok(processes)
-    } else {
-        Err(CollectError::Absurd(HIDDEN))
-    }
-}
-
-/// Reads `/proc/PID/stat` (`man 5 proc_pid_stat`); the name may have blanks and parentheses of its own.
-pub fn parse(stat: &str, page_bytes: u64, ticks_per_s: u64) -> Option<Process> {
-    let (pid, rest) = stat.split_once(" (")?;
-    let (name, rest) = rest.rsplit_once(") ")?;
-    // From the third field on.
-    let mut fields = rest.split(' ');
-    let mut number = |skipped| fields.nth(skipped)?.parse::<u64>().ok();
-    let (user, system) = (number(11)?, number(0)?);
-    let (started, resident) = (number(6)?, number(1)?);
-    Some(Process {
-        pid: pid.parse().ok()?,
-        started,
-        name: name.to_owned(),
-        cpu_ms: user.saturating_add(system).saturating_mul(1_000) / ticks_per_s.max(1),
-        resident_bytes: resident.saturating_mul(page_bytes),
-    })
-}
-
 /// Who these processes belong to: the name of the effective user in `/etc/passwd`, or the number.
 pub fn owners(pids: &[u32]) -> BTreeMap<u32, String> {
     let passwd = fs::read("/etc/passwd").unwrap_or_default();
@@ -164,29 +128,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_saved_stat_is_read_behind_the_last_parenthesis() {
-        // Linux 6.1, 2026-11-21, with a name of the worst kind.
-        let stat = "812 (a) (b) S 1 812 812 0 -1 4194560 1234 0 3 0 150 70 0 0 20 0 9 0 4711 1255 488 \
-            18446744073709551615 0 0 0 0 0 0 0 4096 0 0 0 0 17 1 0 0 0 0 0\n";
-        let expected = Process {
-            pid: 812,
-            started: 4_711,
-            name: "a) (b".into(),
-            cpu_ms: 2_200,
-            resident_bytes: 488 * 4_096,
-        };
-        assert_eq!(parse(stat, 4_096, 100), Some(expected));
-        for bad in [
-            "",
-            "812 (x) S 1",
-            "y (x) S 1 2",
-            "812 (a) (b) S 1 812 812 0 -1 4194560 1234 0 3 0 150 70 0 0 20 0 9 0 4711 1255",
-        ] {
-            assert_eq!(parse(bad, 4_096, 100), None, "{bad}");
-        }
-    }
-
-    #[test]
     fn where_others_are_hidden_there_is_no_list() {
         let folder = tempfile::tempdir().unwrap();
         let add = |name: &str| fs::create_dir(folder.path().join(name)).unwrap();
@@ -208,15 +149,12 @@ mod tests {
     }
 
     #[test]
-    fn processes_of_this_host_have_owners() {
+    fn a_process_of_this_host_has_an_owner() {
         let own = std::process::id();
-        let processes = read().unwrap();
-        let known = processes.iter().find(|process| process.pid == own).unwrap();
-        assert!(known.resident_bytes > 0 && known.started > 0, "{known:?}");
-        let owners = owners(&[own, u32::MAX]);
         let uid = rustix::process::geteuid().as_raw();
         let passwd = fs::read("/etc/passwd").unwrap_or_default();
-        assert_eq!(owners, BTreeMap::from([(own, user(uid, &String::from_utf8_lossy(&passwd)))]));
+        let owner = user(uid, &String::from_utf8_lossy(&passwd));
+        assert_eq!(owners(&[own, u32::MAX]), BTreeMap::from([(own, owner)]));
     }
 
     #[test]
