@@ -110,7 +110,7 @@ impl Disk {
         // Sorted, so that the root is the first. Whoever cannot ask it cannot run: its own program lies there.
         let roots = usize::from(paths.first() == Some(&ROOT));
         let (root, others) = paths.split_at(roots);
-        let answers = root.iter().map(|path| ask(path)).chain(self.patient.ask(others));
+        let answers = root.iter().map(|path| size(path)).chain(self.patient.ask(others));
         let mut result = Ok(());
         for (mount, answer) in self.mounts.iter().zip(answers) {
             let space = match answer {
@@ -138,7 +138,7 @@ impl Collector for Disk {
     }
 }
 
-/// Asks a file system for its size.
+/// Asks what is mounted somewhere for its size.
 fn ask(path: &str) -> Result<Told, CollectError> {
     match fs::metadata(path) {
         Ok(mounted) if mounted.is_dir() => {}
@@ -151,6 +151,11 @@ fn ask(path: &str) -> Result<Told, CollectError> {
             _ => return Err(CollectError::unreadable(path, error)),
         },
     }
+    size(path)
+}
+
+/// Asks a file system for its size.
+fn size(path: &str) -> Result<Told, CollectError> {
     match statvfs(path) {
         Ok(told) => Ok(Told::Space(Space {
             total: told.f_blocks.saturating_mul(told.f_frsize),

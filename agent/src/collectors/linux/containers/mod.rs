@@ -11,6 +11,7 @@ use crate::{
 use engine::{Engine, Known};
 use moved::{Moved, Stacks};
 use std::{
+    cell::OnceCell,
     collections::BTreeMap,
     fs, mem,
     path::{Path, PathBuf},
@@ -40,6 +41,8 @@ pub struct Containers {
     proc: PathBuf,
     engine: Option<Engine>,
     stacks: Stacks,
+    /// Whether there are any of the second version, once that was looked at.
+    has_groups: OnceCell<bool>,
     looked_ms: Option<i64>,
     /// All control groups of the host, when they were looked through.
     descendants: Option<u64>,
@@ -63,6 +66,7 @@ impl Containers {
             proc: "/proc".into(),
             engine: socket.as_deref().map(Engine::new),
             stacks: Stacks::new("/sys/dev/block".into()),
+            has_groups: OnceCell::new(),
             looked_ms: None,
             descendants: None,
             groups: BTreeMap::new(),
@@ -113,7 +117,8 @@ impl Containers {
 impl Collector for Containers {
     fn collect(&mut self, readings: &mut Vec<Reading>) -> Result<(), CollectError> {
         // Of the first version of control groups nothing is read.
-        if !self.root.join("cgroup.controllers").exists() {
+        let has_groups = || self.root.join("cgroup.controllers").exists();
+        if !*self.has_groups.get_or_init(has_groups) {
             return Ok(());
         }
         let now_ms = os_clock::running_ms();

@@ -10,7 +10,11 @@ use crate::{
 };
 use bus::{Bus, BusError};
 use message::UnitState;
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// The names this collector emits.
 pub const DESCRIBED: &[&str] = &["systemd_unit_active", "systemd_unit_failed", "systemd_units_failed"];
@@ -38,7 +42,8 @@ const NAME_BYTES_MAX: usize = 255;
 
 /// Reads units.
 pub struct Units {
-    booted: PathBuf,
+    /// Whether systemd runs this host (`man 3 sd_booted`).
+    is_booted: bool,
     question: Question,
     /// What was to be watched, and is the name of no unit.
     misnamed: Option<String>,
@@ -75,7 +80,7 @@ impl Units {
             }
         }
         Self {
-            booted: "/run/systemd/system".into(),
+            is_booted: Path::new("/run/systemd/system").is_dir(),
             question: Question { socket: "/run/dbus/system_bus_socket".into(), watched: names },
             misnamed,
             patient: Patient::with_patience(ask, PATIENCE),
@@ -83,9 +88,13 @@ impl Units {
         }
     }
 
+    fn is_recent(&self, now_ms: i64) -> bool {
+        self.told.as_ref().is_some_and(|(asked_ms, _)| now_ms.saturating_sub(*asked_ms) < ASK_EVERY_MS)
+    }
+
     fn answer(&mut self, now_ms: i64) -> Answer<Told> {
         match &self.told {
-            Some((asked_ms, told)) if now_ms.saturating_sub(*asked_ms) < ASK_EVERY_MS => told.clone(),
+            Some((_, told)) if self.is_recent(now_ms) => told.clone(),
             _ => self.told.insert((now_ms, self.patient.ask_one(&self.question))).1.clone(),
         }
     }
@@ -93,12 +102,14 @@ impl Units {
 
 impl Collector for Units {
     fn collect(&mut self, readings: &mut Vec<Reading>) -> Result<(), CollectError> {
+        let now_ms = os_clock::running_ms();
         let nobody_asks = self.question.watched.is_empty() && self.misnamed.is_none();
+        let has_bus = || self.is_recent(now_ms) || self.question.socket.exists();
         // Another init, or a host without a bus, of which nobody asked for a unit.
-        if !self.booted.exists() || (!self.question.socket.exists() && nobody_asks) {
+        if !self.is_booted || (nobody_asks && !has_bus()) {
             return Ok(());
         }
-        let (told, result) = self.answer(os_clock::running_ms())?;
+        let (told, result) = self.answer(now_ms)?;
         readings.extend(told);
         result?;
         match &self.misnamed {
@@ -174,7 +185,6 @@ mod tests {
     use super::*;
     use crate::collectors::linux::patient::tests::{LONG, stuck_socket};
     use message::tests::fake_bus;
-    use std::path::Path;
 
     fn unit(name: &str, active: &str) -> UnitState {
         UnitState { name: name.into(), active: active.into() }
@@ -187,7 +197,7 @@ mod tests {
     /// A collector on a booted systemd whose bus is at `bus` in `dir`.
     fn units(dir: &Path, watched: &[&str]) -> Units {
         let mut units = Units::new(watched.iter().map(|name| (*name).to_owned()).collect());
-        units.booted = dir.into();
+        units.is_booted = true;
         units.question.socket = dir.join("bus");
         units.patient = Patient::with_patience(ask, LONG);
         units
@@ -316,13 +326,13 @@ mod tests {
     #[test]
     fn a_bus_that_is_not_there_is_a_failure_only_if_units_are_watched() {
         let dir = tempfile::tempdir().unwrap();
-        let collect = |booted: &Path, watched: &[&str]| {
+        let collect = |is_booted, watched: &[&str]| {
             let mut units = units(dir.path(), watched);
-            units.booted = booted.into();
+            units.is_booted = is_booted;
             units.collect(&mut Vec::new()).is_ok()
         };
-        assert!(collect(dir.path(), &[]));
-        assert!(!collect(dir.path(), &["web.service"]));
-        assert!(collect(&dir.path().join("no-systemd"), &["web.service"]));
+        assert!(collect(true, &[]));
+        assert!(!collect(true, &["web.service"]));
+        assert!(collect(false, &["web.service"]));
     }
 }
