@@ -122,9 +122,8 @@ pub struct Waiting {
 pub struct Process {
     /// Its number.
     pub pid: u32,
-    /// The start of the system it runs under, where the system tells.
-    pub boot: Option<String>,
-    /// Its own start, in the system's ticks since that, where the system tells.
+    /// Its start, in the system's ticks since its own, where the system tells. (Which start of the system that was is not the
+    /// same in a container and in a sandbox therein.)
     pub start_ticks: Option<u64>,
 }
 
@@ -203,7 +202,7 @@ pub mod tests {
         pushes.note(&delivered(), NOW);
         Status {
             version: "0.1.0".into(),
-            process: Process { pid: 7, boot: Some("b".into()), start_ticks: Some(9) },
+            process: Process { pid: 7, start_ticks: Some(9) },
             started_ms: NOW.plus_ms(-1_000),
             written_ms: NOW,
             url: "https://watch.example".into(),

@@ -101,12 +101,7 @@ impl Machine {
         command.stdin(Stdio::null()).stdout(file).stderr(errors);
         let mut container = command.spawn().map_err(|error| error.to_string())?;
         match Self::came_up(&mut container) {
-            Some(init) => {
-                let machine = Self { container, init };
-                // Of the container's manager, and not in the sandboxes of services: processes would be told apart by it.
-                machine.run(&["umount", "/proc/sys/kernel/random/boot_id"]);
-                Ok(machine)
-            }
+            Some(init) => Ok(Self { container, init }),
             None => {
                 let _killed = container.kill();
                 let _ended = container.wait();

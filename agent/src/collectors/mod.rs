@@ -136,6 +136,8 @@ struct Running {
     noun: &'static str,
     collector: Box<dyn Collector>,
     is_failing: bool,
+    /// How many readings it had last time: as many will do this time.
+    room: usize,
 }
 
 impl Collectors {
@@ -151,7 +153,7 @@ impl Collectors {
             .into_iter()
             .zip(host::collectors(collection, clock, itself))
             .filter(|((noun, _), _)| !collection.off.matches(noun))
-            .map(|((noun, _), collector)| Running { noun, collector, is_failing: false })
+            .map(|((noun, _), collector)| Running { noun, collector, is_failing: false, room: 0 })
             .collect();
         let exclude = collection.metrics_exclude.clone();
         Self { running, naming: collection.naming, exclude, counters }
@@ -164,7 +166,7 @@ impl Collectors {
         let told: Vec<_> = self.running.iter_mut().map(read).collect();
         let counts: Vec<usize> = told.iter().map(|(readings, _)| readings.len()).collect();
         let share = fair_share(&counts, HOST_SERIES_MAX);
-        let mut readings = Vec::new();
+        let mut readings = Vec::with_capacity(counts.iter().sum());
         for (running, (mut told, mut result)) in self.running.iter_mut().zip(told) {
             if told.len() > share {
                 let too_many = CollectError::TooMany { read: told.len(), sent: share };
@@ -181,8 +183,9 @@ impl Collectors {
 impl Running {
     /// What the collector reads now, under the names that it goes by and without what is left out.
     fn collect(&mut self, naming: Naming, exclude: &Patterns) -> (Vec<Reading>, Result<(), CollectError>) {
-        let mut told = Vec::new();
+        let mut told = Vec::with_capacity(self.room);
         let mut result = self.collector.collect(&mut told);
+        self.room = told.len();
         if let Some(illegal) = drop_illegal(&mut told) {
             result = result.and(Err(CollectError::Illegal(illegal)));
         }

@@ -26,6 +26,7 @@ fn collectors(second: fn() -> (Vec<Reading>, Result<(), CollectError>)) -> (Coll
         noun,
         collector: Box::new(Canned(canned)),
         is_failing: false,
+        room: 0,
     };
     let collectors = Collectors {
         running: vec![running(NOUNS[0], healthy), running(NOUNS[1], second)],

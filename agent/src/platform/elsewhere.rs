@@ -53,7 +53,7 @@ pub fn open_itself(path: &Path) -> io::Result<File> {
 
 /// A process that runs: of others than this one nothing is known here.
 pub fn process(pid: u32) -> Option<Process> {
-    Some(Process { pid, boot: None, start_ticks: None })
+    Some(Process { pid, start_ticks: None })
 }
 
 /// Files belong to whoever makes them.

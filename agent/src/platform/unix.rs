@@ -80,9 +80,7 @@ pub fn process(pid: u32) -> Option<Process> {
     // Whoever may not be asked exists as well.
     let exists = matches!(test_kill_process(known), Ok(()) | Err(Errno::PERM));
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
-    let boot = boot.map(|id| id.trim().to_owned());
-    exists.then(|| Process { pid, boot, start_ticks: start_ticks(&stat) })
+    exists.then(|| Process { pid, start_ticks: start_ticks(&stat) })
 }
 
 /// The start of a process in `/proc/PID/stat` (`man 5 proc_pid_stat`): the 22nd field, the 20th behind the name, which may
