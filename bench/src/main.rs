@@ -82,7 +82,8 @@ fn main_job(minutes: u64) -> Result<Vec<Figure>> {
     // Its minutes pass while the rest is measured.
     let state = tempfile::tempdir()?;
     let server = Server::start(&Options::new(state.path()))?;
-    let way = agent::Way { url: server.url(), ca_file: None, name: "bench", interval_s: 10 };
+    let way =
+        agent::Way { url: server.url(), ca_file: None, name: "bench", interval_s: 10, names: "edgewatch" };
     let (mut agent, started) = (agent::RunningAgent::start(&server, way)?, Instant::now());
     let mut figures = vec![agent::binary_size()?, module_size()?];
     figures.extend(rows::measure()?);

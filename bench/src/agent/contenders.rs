@@ -41,6 +41,17 @@ impl Servers {
             _state: state,
         })
     }
+
+    /// Starts an agent that pushes here.
+    pub fn agent(&self, name: &str, interval_s: u64, names: &str) -> Result<RunningAgent> {
+        let (url, ca_file) = (self.front.url(), Some(self.front.ca_file()));
+        RunningAgent::start(&self.edgewatch, Way { url, ca_file, name, interval_s, names })
+    }
+
+    /// How many samples of a span have arrived from a host's agent.
+    pub fn arrived(&self, host: &str, from: TimestampMs, to: TimestampMs) -> Result<f64> {
+        exported(&self.edgewatch, host, from, to)
+    }
 }
 
 /// One of each, as an array in the order of [`NAMES`].
@@ -73,9 +84,7 @@ impl Contenders {
     /// Starts one of each.
     pub fn start(servers: &Servers, interval_s: u64) -> Result<Self> {
         let name = format!("every_{interval_s}s");
-        let way =
-            Way { url: servers.front.url(), ca_file: Some(servers.front.ca_file()), name: &name, interval_s };
-        let agent = RunningAgent::start(&servers.edgewatch, way)?;
+        let agent = servers.agent(&name, interval_s, "edgewatch")?;
         let exporter = NodeExporter::start()?;
         let scraper = VmAgent::start(&name, exporter.address(), interval_s, &servers.victoria)?;
         let collectd = Collectd::start(&name, interval_s, &servers.victoria)?;
@@ -102,7 +111,7 @@ impl Contenders {
     pub fn collected(&self, servers: &Servers, from: TimestampMs, to: TimestampMs) -> Result<Collected> {
         let victoria = |selector: &str| prometheus::count(&servers.victoria.peer, selector, from, to);
         let collected = Collected {
-            agent: exported(&servers.edgewatch, &self.name, from, to)?,
+            agent: servers.arrived(&self.name, from, to)?,
             scraped: victoria(&format!("{{job={:?}}}", self.name))?,
             collectd: victoria(&format!("{{__name__=~\"{}[.].*\"}}", self.name))?,
         };

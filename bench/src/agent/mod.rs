@@ -7,7 +7,10 @@ mod tls;
 
 pub use running::{RunningAgent, Way};
 
-use crate::{figure::Figure, process::Memory};
+use crate::{
+    figure::Figure,
+    process::{Memory, cpu_seconds},
+};
 use anyhow::{Context, Result};
 use contenders::{Collected, Contenders, Each, NAMES, Servers};
 use std::{
@@ -26,6 +29,8 @@ const WARM_UP: f64 = 0.1;
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// For what was read last to arrive: a push comes once a minute, and its slot half a minute later.
 const ARRIVAL: Duration = Duration::from_secs(100);
+/// Another agent of ours, with the names that node_exporter has: the same samples, by whom they are read.
+const SAME_NAMES: &str = "same_names";
 /// What a sample of node_exporter and vmagent is called beside ours.
 const SCRAPED: &str = "node_exporter and vmagent";
 
@@ -47,10 +52,12 @@ pub fn measure(minutes: u64) -> Result<Vec<Figure>> {
         let [second, ten] = INTERVALS_S.map(|interval_s| Contenders::start(&servers, interval_s));
         [second?, ten?]
     };
+    let mut same_names = servers.agent(SAME_NAMES, INTERVALS_S[1], "node_exporter")?;
     let total = Duration::from_secs(minutes * 60);
     let start = Instant::now();
     thread::sleep(total.mul_f64(WARM_UP));
     let used_before = each_ten.cpu_seconds()?;
+    let same_before = cpu_seconds(same_names.running()?)?;
     let (from, counted) = (crate::fleet::now()?, Instant::now());
     let mut looks = Vec::new();
     while start.elapsed() < total {
@@ -60,12 +67,21 @@ pub fn measure(minutes: u64) -> Result<Vec<Figure>> {
     looks.push(each_second.memory()?);
     figures.extend(memory_figures(&looks, &each_ten.memory()?)?);
     let used = each_ten.cpu_seconds()?;
+    let same_used_s = cpu_seconds(same_names.running()?)? - same_before;
     let (to, wall_s) = (crate::fleet::now()?, counted.elapsed().as_secs_f64());
     thread::sleep(ARRIVAL);
     let collected = each_ten.collected(&servers, from, to)?;
     let mut used_s = used;
     used_s.iter_mut().zip(used_before).for_each(|(used, before)| *used -= before);
-    figures.extend(cpu_figures(used_s, collected, wall_s / INTERVALS_S[1] as f64));
+    let rounds = wall_s / INTERVALS_S[1] as f64;
+    figures.extend(same_names_figures(
+        same_used_s,
+        servers.arrived(SAME_NAMES, from, to)?,
+        rounds,
+        &used_s,
+        collected,
+    ));
+    figures.extend(cpu_figures(used_s, collected, rounds));
     Ok(figures)
 }
 
@@ -119,6 +135,24 @@ fn cpu_figures(used_s: Each<f64>, collected: Collected, rounds: f64) -> Vec<Figu
     figures
 }
 
+/// Processor time of our agent with node_exporter's names, by sample beside those who read the same.
+fn same_names_figures(
+    used_s: f64,
+    samples: f64,
+    rounds: f64,
+    others_s: &Each<f64>,
+    collected: Collected,
+) -> [Figure; 3] {
+    let theirs = (others_s[1] + others_s[2]) / collected.scraped;
+    let name = |what: &str| format!("agent_{what}_{SAME_NAMES}");
+    [
+        Figure::new(name("cpu_ratio"), used_s / samples / theirs, ""),
+        Figure::new(name("samples_per_round"), samples / rounds, "")
+            .beside(SCRAPED, collected.scraped / rounds),
+        Figure::new(name("cpu_ms_per_round"), used_s * 1e3 / rounds, "ms"),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,6 +168,8 @@ mod tests {
         let collected = Collected { agent: 1_000.0, scraped: 5_000.0, collectd: 500.0 };
         let figures = cpu_figures([0.01, 0.2, 0.05, 0.02], collected, 10.0);
         let told: Vec<(&str, f64)> = figures.iter().map(|figure| (figure.name(), figure.value())).collect();
+        let same = same_names_figures(0.02, 4_000.0, 10.0, &[0.01, 0.2, 0.05, 0.02], collected);
+        assert!((same[0].value() - 0.1).abs() < 1e-9, "{}", same[0].value());
         for (name, expected) in [
             ("agent_cpu_us_per_sample", 10.0),
             ("agent_cpu_ratio", 0.2),

@@ -24,6 +24,8 @@ pub struct Way<'a> {
     pub name: &'a str,
     /// Seconds between two readings.
     pub interval_s: u64,
+    /// Whose names it uses, as its setting `names` has them.
+    pub names: &'a str,
 }
 
 /// An agent at work, with a state folder of its own.
@@ -33,7 +35,7 @@ pub struct RunningAgent {
 }
 
 impl RunningAgent {
-    /// Enrols this machine with a server and runs the agent, everything but its interval at its default.
+    /// Enrols this machine with a server and runs the agent, everything but interval and names at its default.
     pub fn start(server: &Server, way: Way<'_>) -> Result<Self> {
         let state = tempfile::tempdir()?;
         let keyring = Keyring::new(server.secret().as_bytes(), None)?;
@@ -52,7 +54,8 @@ impl RunningAgent {
         let enrolled = enroll.args(["--name", way.name]).status().context("starting the agent")?;
         ensure!(enrolled.success(), "the agent did not enrol: {enrolled}");
         let interval = format!("{}s", way.interval_s);
-        let process = Process::start(agent(&["run"]).args(["--collect-interval", &interval]))?;
+        let process =
+            Process::start(agent(&["run"]).args(["--collect-interval", &interval, "--names", way.names]))?;
         Ok(Self { process, _state: state })
     }
 
