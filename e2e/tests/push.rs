@@ -83,9 +83,9 @@ fn facts_and_hosts_by_name_come_along() {
 #[test]
 fn samples_outside_the_window_are_counted_and_the_others_are_stored() {
     let host = api().enroll("compact-window");
-    let old = api().now().plus_ms(-SAMPLE_AGE_MS_MAX - 60_000);
+    let old = api().now().plus_ms(-SAMPLE_AGE_MS_MAX - 65_000);
     let readings = Readings::new(4, &["load_1m"], old);
-    // The first six readings are a minute too old, those from the seventh on are just in time or about to be.
+    // The first six readings are too old, and so is the seventh, by five seconds. The eighth has another five: time enough.
     let (ingested, repeated, refused) = api().push_compact(&host, &readings.frame(1, 60));
     assert_eq!((ingested + refused, repeated), (60, 0));
     assert!((6..12).contains(&refused), "{refused} refused");

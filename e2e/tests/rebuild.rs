@@ -41,6 +41,8 @@ fn rebuild(api: &Client) -> RebuildReply {
 
 /// Some hours of two hosts, sealed, and a little that is not.
 fn fill(api: &Client) -> (EnrollReply, TimestampMs) {
+    // Tomorrow: a day that ends on the way is compacted.
+    api.set_time(api.now().day().end());
     let start = api.start_an_hour();
     let host = api.enroll("enrolled");
     for hour in 0..HOURS {
