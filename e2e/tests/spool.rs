@@ -48,6 +48,14 @@ fn wait_until_stored(api: &Client, host: &str, readings: u64) {
     });
 }
 
+/// Waits until an agent has delivered the past: what of it waits when it is told to stop waits for the next start.
+fn wait_until_nothing_waits(settings: &AgentSettings) {
+    eventually("the past is delivered", SOON, || {
+        let status: Value = serde_json::from_slice(&settings.output(&["status", "--json"]).stdout).ok()?;
+        (status["waiting"]["batches"] == 0).then_some(())
+    });
+}
+
 /// Waits until an agent has frozen so many batches.
 fn wait_for_batches(agent: &AgentProcess, batches: usize) {
     eventually(&format!("{batches} batches are frozen"), SOON, || {
@@ -74,6 +82,7 @@ fn what_three_killed_agents_froze_without_a_server_arrives_once() {
     let mut agent = settings.run();
     agent.wait_for_line("batches are left from before", SOON);
     wait_until_stored(server.client(), name, frozen + 1);
+    wait_until_nothing_waits(&settings);
     assert!(agent.terminate(SOON).success());
     assert!(agent.log().contains("stopped, nothing is left behind"), "{}", agent.log());
     frozen += agent.frozen();
@@ -104,11 +113,7 @@ fn a_damaged_segment_costs_what_is_damaged() {
     let mut agent = settings.run();
     agent.wait_for_line("1 places cannot be read, the rest is delivered", SOON);
     let (all, largest) = (frozen.iter().sum::<u64>(), frozen.iter().max().copied().unwrap_or_default());
-    // What of the past waits when it is told to stop would wait for the next start.
-    eventually("the past is delivered", SOON, || {
-        let status: Value = serde_json::from_slice(&settings.output(&["status", "--json"]).stdout).ok()?;
-        (status["waiting"]["batches"] == 0).then_some(())
-    });
+    wait_until_nothing_waits(&settings);
     eventually("it tells of the damage", SOON, || {
         let span = (server.client().now().plus_ms(-HOUR_MS), server.client().now().plus_ms(MINUTE_MS));
         let told = server.client().points(name, "agent_spool_damaged_total", span, &[("agg", "max")]);
@@ -206,6 +211,7 @@ fn a_full_disk_costs_nothing(disk: &SmallDisk) {
     server.resume();
     let mut agent = settings.run();
     wait_until_stored(server.client(), name, frozen + 1);
+    wait_until_nothing_waits(&settings);
     assert!(agent.terminate(SOON).success());
     assert_eq!(stored(server.client(), name), frozen + agent.frozen());
 }
