@@ -9,22 +9,12 @@ mod model;
 mod unread;
 
 use super::{disk::OsDisk, *};
-use crate::batch::tests::{batch, list};
-use std::{cell::Cell, path::Path};
+use crate::{
+    batch::tests::{batch, list},
+    clock::standing::{pass, running_ms},
+};
+use std::path::Path;
 use tempfile::TempDir;
-
-thread_local! {
-    static RUNNING_MS: Cell<i64> = const { Cell::new(0) };
-}
-
-/// The clock of these tests: it stands still, until a test moves it.
-fn running_ms() -> i64 {
-    RUNNING_MS.get()
-}
-
-fn pass(ms: i64) {
-    RUNNING_MS.set(running_ms() + ms);
-}
 
 const LIMITS: Limits = Limits { bytes_max: 64 << 20, age_ms_max: i64::MAX, when_full: WhenFull::DropNewest };
 

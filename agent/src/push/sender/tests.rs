@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     batch::tests::{batch, list},
+    clock::standing::{pass, running_ms},
     push::client::Answer,
     spool::{Limits, Setup, WhenFull, disk::Disk},
 };
@@ -12,7 +13,6 @@ use edgewatch_shared::{
     wire::push::{self, PushFrame},
 };
 use std::{
-    cell::Cell,
     fs::File,
     io,
     path::Path,
@@ -22,19 +22,6 @@ use std::{
 use tempfile::TempDir;
 
 const STREAM: u64 = 7;
-
-thread_local! {
-    static RUNNING_MS: Cell<i64> = const { Cell::new(0) };
-}
-
-/// The clock of these tests: it stands still, until a test moves it.
-fn running_ms() -> i64 {
-    RUNNING_MS.get()
-}
-
-fn pass(ms: i64) {
-    RUNNING_MS.set(running_ms() + ms);
-}
 
 /// A disk that tells how many batches were written before it was waited for last.
 #[derive(Default)]

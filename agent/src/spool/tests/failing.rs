@@ -252,7 +252,7 @@ fn a_file_that_is_begun_while_the_disk_is_waited_for_is_made_durable_by_the_next
     let mut process = Process::with(dir.path(), 1, limits, Arc::<FailingDisk>::clone(&disk));
     let log = |process: &Process, act: &dyn Fn(&mut Log)| act(process.spool.lock().log.as_mut().unwrap());
     process.freeze_all(1);
-    let waited_for = Cell::new(None);
+    let waited_for = std::cell::Cell::new(None);
     log(&process, &|log| waited_for.set(log.take_unsynced()));
     process.freeze_all(30);
     assert!(segments(dir.path()).len() > 1);
